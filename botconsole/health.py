@@ -1,0 +1,47 @@
+"""What load balancers and supervisors ask: is the process up, and can it do its work?"""
+
+from collections.abc import Callable
+
+from django.db import DatabaseError, connection
+from django.db.migrations.executor import MigrationExecutor
+from django.http import HttpRequest, JsonResponse
+
+from events.models import SEEN_LATELY, Heartbeat
+
+
+def healthz(request: HttpRequest) -> JsonResponse:
+    """The process answers. Touches no database."""
+    return JsonResponse({"status": "ok"})
+
+
+def readyz(request: HttpRequest) -> JsonResponse:
+    """200 if events can be stored and delivered; 503 with the check that fails."""
+    checks: dict[str, str] = {}
+    for name, check in CHECKS.items():
+        try:
+            checks[name] = check()
+        except DatabaseError:
+            checks[name] = "the database is out of reach"
+        if checks[name] != "ok":
+            break  # the later ones need the earlier ones
+    ready = all(result == "ok" for result in checks.values())
+    return JsonResponse({"status": "ok" if ready else "not ready", "checks": checks}, status=200 if ready else 503)
+
+
+def _database() -> str:
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT 1")
+    return "ok"
+
+
+def _migrations() -> str:
+    executor = MigrationExecutor(connection)
+    pending = executor.migration_plan(executor.loader.graph.leaf_nodes())
+    return "ok" if not pending else f"{len(pending)} not applied: run manage.py migrate"
+
+
+def _worker() -> str:
+    return "ok" if Heartbeat.objects.alive("worker", SEEN_LATELY) else "no worker seen lately: run manage.py run_worker"
+
+
+CHECKS: dict[str, Callable[[], str]] = {"database": _database, "migrations": _migrations, "worker": _worker}

@@ -1,0 +1,61 @@
+"""`manage.py setup_bot`: creates or updates a bot from the FEISHU_* variables. Run twice, it changes nothing."""
+
+from argparse import ArgumentParser
+from typing import Any
+
+from django.conf import settings
+from django.core.exceptions import ValidationError
+from django.core.management.base import BaseCommand, CommandError
+from django.db import transaction
+
+from events.models import Bot
+from templates.starters import make_starters
+
+REQUIRED = ("FEISHU_APP_ID", "FEISHU_APP_SECRET", "FEISHU_VERIFICATION_TOKEN")
+SECRETS = ("app_secret", "verification_token", "encrypt_key")
+
+
+class Command(BaseCommand):
+    help = "Creates or updates a bot from FEISHU_* and prints the request URL to paste into Feishu's console."
+
+    def add_arguments(self, parser: ArgumentParser) -> None:
+        parser.add_argument("--slug", default="default", help="the last part of the request URL (default: default)")
+        parser.add_argument("--name", default="", help="the bot's name in the console")
+
+    def handle(self, *args: Any, **options: Any) -> None:
+        missing = [name for name in REQUIRED if not getattr(settings, name)]
+        if missing:
+            raise CommandError(
+                f"{', '.join(missing)} not set. Copy them from the app's pages “Credentials” and"
+                " “Events and callbacks › Encryption strategy” in Feishu's developer console into .env."
+            )
+        with transaction.atomic():
+            bot, change = self._save(options["slug"], options["name"])
+            templates = make_starters(bot)
+        self.stdout.write(f"bot {bot.slug}: {change}")
+        for template in templates:
+            self.stdout.write(f"welcome template made: {template.name} ({template.get_trigger_display()})")
+        self.stdout.write(f"request URL for events and callbacks: {bot.webhook_url}")
+
+    def _save(self, slug: str, name: str) -> tuple[Bot, str]:
+        bot = Bot.objects.filter(slug=slug).first() or Bot(slug=slug, name=name or slug)
+        before = _values(bot) if bot.pk else None
+        if name:
+            bot.name = name
+        bot.app_id, bot.domain = settings.FEISHU_APP_ID, settings.FEISHU_DOMAIN
+        for secret in SECRETS:
+            text = getattr(settings, f"FEISHU_{secret.upper()}")
+            if bot.pk is None or getattr(bot, secret).reveal() != text:
+                setattr(bot, secret, text)
+        try:
+            bot.full_clean(exclude=SECRETS)
+        except ValidationError as error:
+            raise CommandError("; ".join(error.messages)) from error
+        if before == _values(bot):
+            return bot, "unchanged"
+        bot.save()
+        return bot, "updated" if before else "created"
+
+
+def _values(bot: Bot) -> list[object]:
+    return [bot.name, bot.app_id, bot.domain, *(getattr(bot, secret) for secret in SECRETS)]

@@ -1,0 +1,144 @@
+"""All settings, grouped by what an operator sets; every value comes from the environment or `.env`."""
+
+from pathlib import Path
+
+import environ
+from django.core.exceptions import ImproperlyConfigured
+
+BASE_DIR = Path(__file__).resolve().parent.parent
+
+# Also reads NAME_FILE for any NAME (Docker and Kubernetes secrets).
+env = environ.FileAwareEnv()
+env.read_env(env.str("ENV_FILE", default=str(BASE_DIR / ".env")))
+
+# --- The site -------------------------------------------------------------------------------------------
+DEBUG = env.bool("DEBUG", default=False)
+
+SECRET_KEY = env.str("SECRET_KEY", default="")
+PLACEHOLDER_SECRET_KEY = "change-me"  # what .env.example says  # noqa: S105
+if not DEBUG and SECRET_KEY in ("", PLACEHOLDER_SECRET_KEY):
+    raise ImproperlyConfigured(
+        "SECRET_KEY is not set. Put a long random value into the environment or .env, for instance from:"
+        " python3 -c 'import secrets; print(secrets.token_urlsafe(50))'"
+    )
+SECRET_KEY = SECRET_KEY or "insecure-key-for-debug-only"
+
+PUBLIC_URL = env.str("PUBLIC_URL", default="http://127.0.0.1:8000").rstrip("/")
+ALLOWED_HOSTS = env.list("ALLOWED_HOSTS", default=["127.0.0.1", "localhost", "[::1]"])
+CSRF_TRUSTED_ORIGINS = [PUBLIC_URL]
+HTTPS = PUBLIC_URL.startswith("https://")
+SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = HTTPS
+SECURE_HSTS_SECONDS = 31536000 if HTTPS else 0
+# Behind a reverse proxy that sets X-Forwarded-Proto itself.
+SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https") if env.bool("BEHIND_PROXY", default=HTTPS) else None
+SECURE_REFERRER_POLICY = "same-origin"
+X_FRAME_OPTIONS = "DENY"
+# The names are Django 6's; botconsole.csp is the back-port.
+SECURE_CSP = {
+    "default-src": ["'self'"],
+    "img-src": ["'self'", "data:"],
+    "object-src": ["'none'"],
+    "base-uri": ["'none'"],
+    "form-action": ["'self'"],
+    "frame-ancestors": ["'none'"],
+}
+
+# --- The database ---------------------------------------------------------------------------------------
+DATABASES = {"default": env.db_url("DATABASE_URL", default=f"sqlite:///{BASE_DIR / 'db.sqlite3'}")}
+DATABASES["default"].update(CONN_MAX_AGE=600, CONN_HEALTH_CHECKS=True)
+if DATABASES["default"]["ENGINE"].endswith("sqlite3"):
+    # IMMEDIATE: a transaction that will write takes its place in the queue at once, instead of failing when
+    # it finds out half-way. FULL: an event that was answered with 200 survives a power cut.
+    DATABASES["default"]["OPTIONS"] = {
+        "transaction_mode": "IMMEDIATE",
+        "timeout": 20,
+        "init_command": "PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL; PRAGMA busy_timeout=20000;",
+    }
+DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
+
+# --- Feishu: the first bot (`manage.py setup_bot` reads these; further bots live in the admin) -----------
+FEISHU_APP_ID = env.str("FEISHU_APP_ID", default="")
+FEISHU_APP_SECRET = env.str("FEISHU_APP_SECRET", default="")
+FEISHU_VERIFICATION_TOKEN = env.str("FEISHU_VERIFICATION_TOKEN", default="")
+FEISHU_ENCRYPT_KEY = env.str("FEISHU_ENCRYPT_KEY", default="")
+FEISHU_DOMAIN = env.str("FEISHU_DOMAIN", default="https://open.feishu.cn").rstrip("/")
+
+# Keys that seal the bots' secrets in the database: the first seals, all unseal. Empty: made from SECRET_KEY.
+SEALING_KEYS = env.list("SEALING_KEYS", default=[])
+
+# --- Receiving and sending ------------------------------------------------------------------------------
+# Feishu pushes an event again for up to 7 hours; older signatures are refused.
+WEBHOOK_MAX_AGE_SECONDS = env.int("WEBHOOK_MAX_AGE_SECONDS", default=8 * 3600)
+LATE_AFTER_SECONDS = env.int("LATE_AFTER_SECONDS", default=3600)
+GREET_LATE_UP_TO_SECONDS = env.int("GREET_LATE_UP_TO_SECONDS", default=24 * 3600)
+CALLS_IN_FLIGHT = env.int("CALLS_IN_FLIGHT", default=16)
+ROUTES_MODULE = "botconsole.routes"
+
+# --- Language and time ----------------------------------------------------------------------------------
+TIME_ZONE = env.str("TIME_ZONE", default="Asia/Shanghai")
+USE_TZ = True
+LANGUAGE_CODE = "zh-hans"
+LANGUAGES = [("zh-hans", "简体中文"), ("en", "English")]
+LOCALE_PATHS = [BASE_DIR / "botconsole" / "locale"]
+
+# --- Logs -----------------------------------------------------------------------------------------------
+LOG_LEVEL = env.str("LOG_LEVEL", default="INFO").upper()
+LOGGING = {
+    "version": 1,
+    "disable_existing_loggers": False,
+    "formatters": {"line": {"format": "%(asctime)s %(levelname)-7s %(name)s  %(message)s"}},
+    "handlers": {"stdout": {"class": "logging.StreamHandler", "stream": "ext://sys.stdout", "formatter": "line"}},
+    "root": {"handlers": ["stdout"], "level": "WARNING"},
+    "loggers": {name: {"level": LOG_LEVEL} for name in ("botconsole", "events", "templates")},
+}
+
+# --- The program (nothing below is an operator's) -------------------------------------------------------
+INSTALLED_APPS = [
+    "botconsole.apps.ConsoleConfig",
+    "botconsole.apps.ConsoleAdminConfig",
+    "events",
+    "templates",
+    "django.contrib.auth",
+    "django.contrib.contenttypes",
+    "django.contrib.sessions",
+    "django.contrib.messages",
+    "django.contrib.staticfiles",
+]
+MIDDLEWARE = [
+    "django.middleware.security.SecurityMiddleware",
+    "botconsole.csp.ContentSecurityPolicyMiddleware",
+    "whitenoise.middleware.WhiteNoiseMiddleware",
+    "django.contrib.sessions.middleware.SessionMiddleware",
+    "django.middleware.locale.LocaleMiddleware",
+    "django.middleware.common.CommonMiddleware",
+    "django.middleware.csrf.CsrfViewMiddleware",
+    "django.contrib.auth.middleware.AuthenticationMiddleware",
+    "django.contrib.messages.middleware.MessageMiddleware",
+    "django.middleware.clickjacking.XFrameOptionsMiddleware",
+]
+ROOT_URLCONF = "botconsole.urls"
+WSGI_APPLICATION = "botconsole.wsgi.application"
+TEMPLATES = [
+    {
+        "BACKEND": "django.template.backends.django.DjangoTemplates",
+        # Found through the app botconsole; the top-level package templates/ is an app, not a folder of HTML.
+        "APP_DIRS": True,
+        "OPTIONS": {
+            "context_processors": [
+                "django.template.context_processors.request",
+                "django.contrib.auth.context_processors.auth",
+                "django.contrib.messages.context_processors.messages",
+            ]
+        },
+    }
+]
+AUTH_PASSWORD_VALIDATORS = [
+    {"NAME": f"django.contrib.auth.password_validation.{name}"}
+    for name in ("UserAttributeSimilarityValidator", "MinimumLengthValidator", "CommonPasswordValidator")
+]
+STATIC_URL = "static/"
+STATIC_ROOT = BASE_DIR / "staticfiles"
+WHITENOISE_USE_FINDERS = True  # served from the packages themselves: no collectstatic step to forget
+WHITENOISE_AUTOREFRESH = DEBUG
+SESSION_COOKIE_AGE = 14 * 24 * 3600
+LOGIN_URL = "admin:login"

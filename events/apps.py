@@ -1,0 +1,9 @@
+"""The app that receives events and delivers calls; knows nothing of what stands above it."""
+
+from django.apps import AppConfig
+from django.utils.translation import gettext_lazy as _
+
+
+class EventsConfig(AppConfig):
+    name = "events"
+    verbose_name = _("Events and delivery")

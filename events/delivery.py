@@ -1,0 +1,244 @@
+"""Takes due rows of the outbox to Feishu: claims, calls in threads, records every try.
+
+Threads only talk to Feishu; all database work is done by the thread that calls `Delivery`, so that a slow
+Feishu costs no connections and SQLite sees one writer.
+"""
+
+import json
+import logging
+import random
+import time
+from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+
+from django.db import transaction
+from django.utils import timezone
+
+from .codes import Reaction
+from .feishu import Answer, FeishuClient, FeishuError
+from .models import Attempt, Bot, OutboxItem
+
+log = logging.getLogger(__name__)
+
+LEASE = timedelta(seconds=30)
+RENEW_AFTER = LEASE / 3
+# Feishu forgets a uuid after 1 h; later than this, history is asked before a message is sent once more.
+UUID_WINDOW = timedelta(minutes=55)
+# The wait after the 1st, 2nd, ... try: 15 tries over about 6 hours, an outage of a night's length in between.
+RETRY_SECONDS = (1, 2, 5, 10, 20, 40, 60, 120, 300, 600, 1200, 1800, 3600, 7200)
+JITTER = 0.25
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What became of one try: an answer or an error, never both."""
+
+    started_at: datetime
+    duration_ms: int
+    answer: Answer | None = None
+    error: FeishuError | None = None
+
+
+def next_attempt_at(now: datetime, tries: int, retry_after_seconds: float, jitter: float) -> datetime | None:
+    """When to try again after `tries` tries, or None if they are used up. `jitter` is 0..1, for spreading."""
+    if tries > len(RETRY_SECONDS):
+        return None
+    wait = max(RETRY_SECONDS[tries - 1], retry_after_seconds)
+    return now + timedelta(seconds=wait * (1 + JITTER * jitter))
+
+
+def claim(limit: int, now: datetime) -> list[OutboxItem]:
+    """Leases up to `limit` due rows to the caller; several workers never get the same one."""
+    with transaction.atomic():
+        due = OutboxItem.objects.due(now).select_for_update(skip_locked=True, of=("self",))
+        items = list(due.select_related("bot")[:limit])
+        for item in items:
+            if item.status == OutboxItem.Status.SENDING:
+                _record_lost_try(item)
+            item.status, item.leased_until = OutboxItem.Status.SENDING, now + LEASE
+            item.first_attempt_at = item.first_attempt_at or now
+            item.attempt_count += 1
+        OutboxItem.objects.bulk_update(
+            items, ["status", "leased_until", "first_attempt_at", "attempt_count", "unsure"]
+        )
+    return items
+
+
+def _record_lost_try(item: OutboxItem) -> None:
+    """The worker that had the row is gone; nobody knows whether its call reached Feishu."""
+    item.unsure = True
+    Attempt.objects.create(
+        item=item,
+        started_at=item.leased_until - LEASE if item.leased_until else timezone.now(),
+        outcome=Attempt.Outcome.UNKNOWN,
+        message="the worker stopped during this try",
+    )
+
+
+def perform(client: FeishuClient, item: OutboxItem, now: datetime) -> Outcome:
+    """Makes the call of one row; never raises. Touches no database."""
+    started = time.monotonic()
+
+    def outcome(answer: Answer | None = None, error: FeishuError | None = None) -> Outcome:
+        return Outcome(now, round((time.monotonic() - started) * 1000), answer, error)
+
+    try:
+        found = find_sent(client, item, now)
+        return outcome(answer=found or client.call(item.call, item.arguments, item.uuid))
+    except FeishuError as error:
+        return outcome(error=error)
+    except Exception as error:
+        log.exception("outbox item %s cannot be sent", item.pk)
+        return outcome(error=FeishuError(f"{type(error).__name__}: {error}"[:500], http_status=400))
+
+
+def find_sent(client: FeishuClient, item: OutboxItem, now: datetime) -> Answer | None:
+    """The message of an earlier, unanswered try, looked for in the chat once its uuid no longer protects it.
+
+    Raises FeishuError: without an answer from history the row must not be sent.
+    """
+    if not item.unsure or item.first_attempt_at is None or now - item.first_attempt_at < UUID_WINDOW:
+        return None
+    if item.arguments.get("receive_id_type") != "chat_id":
+        raise FeishuError("it may have been sent already, and there is no chat to look it up in", http_status=400)
+    start = int(item.first_attempt_at.timestamp()) - 60
+    for message in client.history(item.target, start, int(now.timestamp()) + 60):
+        if _is_ours(message, item):
+            return Answer({**message, "found_in_history": True}, 200, "")
+    return None
+
+
+def _is_ours(message: dict[str, Any], item: OutboxItem) -> bool:
+    sender, body = message.get("sender") or {}, message.get("body") or {}
+    if sender.get("id") != item.bot.app_id or message.get("msg_type") != item.arguments["msg_type"]:
+        return False
+    try:
+        return bool(json.loads(body.get("content") or "null") == item.content)
+    except ValueError:
+        return False
+
+
+def record(item: OutboxItem, outcome: Outcome, jitter: float) -> None:
+    """Writes what became of a try. A success always counts; a failure only while the lease is still ours."""
+    now = timezone.now()
+    error = outcome.error
+    with transaction.atomic():
+        _create_attempt(item, outcome)
+        if error is None:
+            item.status, item.sent_at, item.error, item.error_code = OutboxItem.Status.SENT, now, "", None
+            item.result = outcome.answer.data if outcome.answer else None
+            changes = {"status": item.status, "sent_at": now, "result": item.result, "error": "", "error_code": None}
+            OutboxItem.objects.filter(pk=item.pk).exclude(status=OutboxItem.Status.SENT).update(**changes)
+            return
+        again_at = None
+        if not error.permanent:
+            again_at = next_attempt_at(now, item.attempt_count, error.retry_after_seconds, jitter)
+        item.status = OutboxItem.Status.PENDING if again_at else OutboxItem.Status.FAILED
+        OutboxItem.objects.filter(pk=item.pk, status=OutboxItem.Status.SENDING, attempt_count=item.attempt_count).update(
+            status=item.status,
+            next_attempt_at=again_at or now,
+            leased_until=None,
+            unsure=item.unsure or error.unsure,
+            error_code=error.code,
+            error=error.message[:500],
+        )
+
+
+def _create_attempt(item: OutboxItem, outcome: Outcome) -> None:
+    error, answer = outcome.error, outcome.answer
+    kind = Attempt.Outcome.SENT
+    if error is not None:
+        unknown = error.unsure or (error.code is None and error.reaction is Reaction.RETRY)
+        kind = Attempt.Outcome.UNKNOWN if unknown else Attempt.Outcome.REFUSED
+    source = error or answer
+    Attempt.objects.create(
+        item=item,
+        started_at=outcome.started_at,
+        duration_ms=outcome.duration_ms,
+        outcome=kind,
+        http_status=source.http_status if source else None,
+        code=error.code if error else 0,
+        message=error.message[:500] if error else "",
+        log_id=source.log_id if source else "",
+    )
+
+
+class Delivery:
+    """One worker's calls in flight."""
+
+    def __init__(self, calls_in_flight: int, wake: Callable[[], object]) -> None:
+        self._limit = calls_in_flight
+        self._wake = wake
+        self._pool = ThreadPoolExecutor(calls_in_flight, thread_name_prefix="delivery")
+        self._in_flight: dict[Future[Outcome], OutboxItem] = {}
+        self._clients: dict[tuple[str, str, str], FeishuClient] = {}
+        self._renew_at = time.monotonic() + RENEW_AFTER.total_seconds()
+
+    @property
+    def busy(self) -> bool:
+        return bool(self._in_flight)
+
+    def step(self, *, take_more: bool = True) -> int:
+        """Records what has come back and starts what is due; returns how many rows moved."""
+        moved = self._collect()
+        self._renew_leases()
+        free = self._limit - len(self._in_flight)
+        if take_more and free > 0:
+            for item in claim(free, timezone.now()):
+                self._start(item)
+                moved += 1
+        return moved
+
+    def close(self) -> None:
+        self._pool.shutdown(wait=True)
+
+    def _collect(self) -> int:
+        done = [future for future in self._in_flight if future.done()]
+        for future in done:
+            item, outcome = self._in_flight[future], future.result()
+            record(item, outcome, random.random())  # noqa: S311
+            del self._in_flight[future]  # only now: if the database fails, the outcome is recorded later
+            _log(item, outcome)
+        return len(done)
+
+    def _start(self, item: OutboxItem) -> None:
+        future = self._pool.submit(self._perform, item)
+        self._in_flight[future] = item
+        future.add_done_callback(lambda _: self._wake())
+
+    def _perform(self, item: OutboxItem) -> Outcome:
+        try:
+            client = self._client(item.bot)
+        except Exception as error:
+            log.exception("bot %s cannot send", item.bot.slug)
+            return Outcome(timezone.now(), 0, error=FeishuError(str(error)[:500], http_status=400))
+        return perform(client, item, timezone.now())
+
+    def _client(self, bot: Bot) -> FeishuClient:
+        # A changed secret makes a new client, and with it a new token.
+        key = (bot.app_id, bot.domain, bot.app_secret.sealed)
+        if key not in self._clients:
+            client = FeishuClient(bot.app_id, bot.app_secret.reveal(), bot.domain, self._limit)
+            self._clients.setdefault(key, client)
+        return self._clients[key]
+
+    def _renew_leases(self) -> None:
+        if time.monotonic() < self._renew_at:
+            return
+        self._renew_at = time.monotonic() + RENEW_AFTER.total_seconds()
+        pks = [item.pk for item in self._in_flight.values()]
+        if pks:
+            rows = OutboxItem.objects.filter(pk__in=pks, status=OutboxItem.Status.SENDING)
+            rows.update(leased_until=timezone.now() + LEASE)
+
+
+def _log(item: OutboxItem, outcome: Outcome) -> None:
+    line = "delivery %s to %s: %s in %d ms"
+    if outcome.error is None:
+        log.info(line, item.call, item.target, item.status, outcome.duration_ms)
+    else:
+        log.warning(line + ", %s %s", item.call, item.target, item.status, outcome.duration_ms,
+                    outcome.error.code if outcome.error.code is not None else "", outcome.error.message)

@@ -1,0 +1,151 @@
+"""From a received event to the handler that reacts: `accept` is where every transport comes in."""
+
+import logging
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from functools import cache
+from importlib import import_module
+from typing import Any
+
+from django.conf import settings
+from django.db import IntegrityError, transaction
+from django.db.models import F
+from django.utils import timezone
+
+from .envelope import Envelope
+from .models import Bot, Event
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Reaction:
+    """What a handler made of an event: HANDLED or IGNORED, why in a few words, and what Feishu gets to read."""
+
+    status: str
+    summary: str
+    reply: Mapping[str, Any] = field(default_factory=dict)
+
+
+Handler = Callable[[Event], Reaction]
+
+
+def handled(summary: str, reply: Mapping[str, Any] | None = None) -> Reaction:
+    return Reaction(Event.Status.HANDLED, summary, reply or {})
+
+
+def ignored(summary: str) -> Reaction:
+    return Reaction(Event.Status.IGNORED, summary)
+
+
+class HandlerError(Exception):
+    """A handler raised; `__cause__` is what it raised. Its writes must be rolled back."""
+
+    def __init__(self, duration_ms: int) -> None:
+        super().__init__(duration_ms)
+        self.duration_ms = duration_ms
+
+
+@cache
+def routes() -> Mapping[str, Handler]:
+    """`EVENT_ROUTES` of the composing package, loaded at first use: events imports nothing above itself."""
+    table: Mapping[str, Handler] = import_module(settings.ROUTES_MODULE).EVENT_ROUTES
+    return table
+
+
+def accept(bot: Bot, envelope: Envelope, *, transport: str) -> Mapping[str, Any]:
+    """Stores an event and runs its handler, in one transaction; returns the reply for Feishu.
+
+    Once this returns, the event is stored and Feishu's retries are no longer needed. If the handler raises, the
+    whole transaction is rolled back (cheaper than a savepoint for every event that works) and the event is
+    stored again as FAILED. Raises only what the database raises when it cannot be reached.
+    """
+    try:
+        with transaction.atomic():
+            event = Event.objects.receive(bot, envelope, transport=transport)
+            reaction = dispatch(event) if event.is_waiting else None
+    except HandlerError as failure:
+        with transaction.atomic():
+            event = Event.objects.receive(bot, envelope, transport=transport)
+            if event.is_waiting:
+                event.fail(_cause(failure), failure.duration_ms)
+        reaction = None
+    except IntegrityError:
+        # A known event_id under a new message_id: the platform never does this, but it is a duplicate all the same.
+        Event.objects.filter(bot=bot, event_id=envelope.event_id).update(deliveries=F("deliveries") + 1)
+        return {}
+    _log(event, reaction)
+    return reaction.reply if reaction else {}
+
+
+def dispatch(event: Event) -> Reaction:
+    """Runs the handler of an event inside the caller's transaction; raises HandlerError."""
+    started = time.monotonic()
+    handler = routes().get(event.event_type)
+    try:
+        if not event.bot.enabled:
+            reaction = ignored("the bot is disabled")
+        elif handler is None:
+            reaction = ignored("no handler for this type")
+        else:
+            reaction = handler(event)
+    except Exception as error:
+        raise HandlerError(_ms_since(started)) from error
+    event.finish(reaction.status, reaction.summary, _ms_since(started))
+    return reaction
+
+
+def sweep(limit: int = 100) -> int:
+    """Runs failed events whose next try has come; called by the worker. Returns how many it ran."""
+    for count in range(limit):
+        if not _sweep_one():
+            return count
+    return limit
+
+
+def rerun(event_pk: int) -> Event | None:
+    """Runs one failed event again; None if another process has it, or it no longer waits."""
+    try:
+        with transaction.atomic():
+            event = (
+                Event.objects.select_for_update(skip_locked=True, of=("self",))
+                .select_related("bot")
+                .filter(pk=event_pk, status=Event.Status.FAILED)
+                .first()
+            )
+            if event is None:
+                return None
+            reaction = dispatch(event)
+    except HandlerError as failure:
+        # Rolled back, so the lock is gone too: only an event that nobody finished meanwhile is marked.
+        with transaction.atomic():
+            event = Event.objects.select_for_update(of=("self",)).select_related("bot").get(pk=event_pk)
+            if event.is_waiting:
+                event.fail(_cause(failure), failure.duration_ms)
+        reaction = None
+    _log(event, reaction)
+    return event
+
+
+def _sweep_one() -> bool:
+    event_pk = Event.objects.due(timezone.now()).order_by("next_try_at").values_list("pk", flat=True).first()
+    return event_pk is not None and rerun(event_pk) is not None
+
+
+def _cause(failure: HandlerError) -> BaseException:
+    return failure.__cause__ or failure
+
+
+def _ms_since(started: float) -> int:
+    return round((time.monotonic() - started) * 1000)
+
+
+def _log(event: Event, reaction: Reaction | None) -> None:
+    where = f" in {event.chat_id}" if event.chat_id else ""
+    if reaction is not None:
+        log.info("event %s %s%s: %s, %s", event.event_type, event.event_id, where, event.status, event.summary)
+    elif event.deliveries > 1 and not event.is_waiting:
+        log.info("event %s %s%s: delivery %d, not run again", event.event_type, event.event_id, where, event.deliveries)
+    else:
+        log.warning("event %s %s%s: failed, see the event log", event.event_type, event.event_id, where)

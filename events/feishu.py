@@ -1,0 +1,243 @@
+"""The only module that speaks to Feishu through lark-oapi, which is imported at the first call.
+
+Of the SDK it uses the request models. Tokens and connections are kept here: the SDK's token builders mix apps
+under threads, and its transport opens a new connection for every call (feishu-platform.md 6).
+"""
+
+import json
+import threading
+import time
+import urllib.parse
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import requests
+from requests.adapters import HTTPAdapter
+
+from .codes import Reaction, reaction_to
+
+if TYPE_CHECKING:
+    from lark_oapi import BaseRequest
+
+Json = dict[str, Any]
+
+CONNECT_TIMEOUT_SECONDS = 5
+READ_TIMEOUT_SECONDS = 15  # with the connect and a token fetch still inside the worker's lease of 30 s
+TOKEN_MARGIN_SECONDS = 300
+USER_AGENT = "botconsole"
+
+
+class FeishuError(Exception):
+    """A call that did not succeed.
+
+    `code` and `http_status` are None where no answer came. `unsure`: Feishu may have acted all the same.
+    `retry_after_seconds` is what a rate limit asked for, 0 where it said nothing.
+    """
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        code: int | None = None,
+        http_status: int | None = None,
+        log_id: str = "",
+        retry_after_seconds: float = 0,
+        unsure: bool = False,
+    ) -> None:
+        super().__init__(message)
+        self.message = message
+        self.code = code
+        self.http_status = http_status
+        self.log_id = log_id
+        self.retry_after_seconds = retry_after_seconds
+        self.unsure = unsure
+
+    @property
+    def reaction(self) -> Reaction | None:
+        return reaction_to(self.code, self.message, self.http_status)
+
+    @property
+    def permanent(self) -> bool:
+        """Whether trying again cannot help."""
+        return self.reaction is not Reaction.RETRY
+
+
+@dataclass(frozen=True)
+class Answer:
+    """A successful call: `data` of the answer, and what the attempt's row keeps."""
+
+    data: Json
+    http_status: int
+    log_id: str
+
+
+class FeishuClient:
+    """Calls Feishu as one app; safe for many threads, which share its connections and its token."""
+
+    def __init__(self, app_id: str, app_secret: str, domain: str, connections: int = 16) -> None:
+        self.domain = domain
+        self._credentials = {"app_id": app_id, "app_secret": app_secret}
+        self._session = requests.Session()
+        self._session.trust_env = False  # no .netrc lookups per call; proxies are for the whole host to route
+        self._session.mount("http://", HTTPAdapter(pool_maxsize=connections))
+        self._session.mount("https://", HTTPAdapter(pool_maxsize=connections))
+        self._token_lock = threading.Lock()
+        self._token = ""
+        self._token_expires_at = 0.0
+
+    def call(self, name: str, arguments: Json, uuid: str) -> Answer:
+        """Makes one of CALLS with the arguments of an outbox row; raises FeishuError."""
+        return self.execute(lambda: CALLS[name](arguments, uuid))
+
+    def execute(self, build: Callable[[], "BaseRequest"]) -> Answer:
+        """Sends the request; a dead token is fetched anew once. Raises FeishuError.
+
+        `build` makes a new request every time: the SDK's request objects must not be used twice.
+        """
+        token = self._fetch_token()
+        try:
+            return self._send(build(), token)
+        except FeishuError as error:
+            if error.reaction is not Reaction.TOKEN:
+                raise
+        return self._send(build(), self._fetch_token(instead_of=token))
+
+    def bot_info(self) -> Json:
+        """`{"app_name", "open_id", "activate_status", ...}` of the app's bot; raises FeishuError."""
+        answer = self.execute(_bot_info)
+        info: Json = answer.data.get("bot") or {}
+        return info
+
+    def history(self, chat_id: str, start: int, end: int) -> Iterator[Json]:
+        """The messages of a chat between two times (seconds), oldest first, all pages; raises FeishuError."""
+        page_token = ""
+        while True:
+            answer = self.execute(lambda token=page_token: _list_messages(chat_id, start, end, token))
+            yield from answer.data.get("items") or []
+            page_token = str(answer.data.get("page_token") or "")
+            if not answer.data.get("has_more") or not page_token:
+                return
+
+    def _fetch_token(self, instead_of: str = "") -> str:
+        """The tenant access token; one fetch per expiry however many threads ask."""
+        with self._token_lock:
+            if self._token and self._token != instead_of and time.monotonic() < self._token_expires_at:
+                return self._token
+            document, _, _ = self._exchange(
+                "POST", "/open-apis/auth/v3/tenant_access_token/internal", json_body=self._credentials
+            )
+            self._token = str(document["tenant_access_token"])
+            # Feishu hands out the same token until 30 minutes remain, so the margin stays below that.
+            lifetime = float(document.get("expire") or 0)
+            self._token_expires_at = time.monotonic() + max(lifetime - TOKEN_MARGIN_SECONDS, lifetime / 2)
+            return self._token
+
+    def _send(self, request: "BaseRequest", token: str) -> Answer:
+        from lark_oapi import JSON
+
+        path = str(request.uri)
+        for name, value in request.paths.items():
+            path = path.replace(f":{name}", urllib.parse.quote(str(value), safe=""))
+        body = None if request.body is None else json.loads(str(JSON.marshal(request.body)))
+        document, status, log_id = self._exchange(
+            str(request.http_method.name), path, params=request.queries, json_body=body, token=token
+        )
+        data = document.get("data")
+        return Answer(data if isinstance(data, dict) else document, status, log_id)
+
+    def _exchange(
+        self, method: str, path: str, *, params: Any = None, json_body: Any = None, token: str = ""
+    ) -> tuple[Json, int, str]:
+        headers = {"User-Agent": USER_AGENT, "Content-Type": "application/json; charset=utf-8"}
+        if token:
+            headers["Authorization"] = f"Bearer {token}"
+        try:
+            response = self._session.request(
+                method,
+                self.domain + path,
+                params=params,
+                data=None if json_body is None else json.dumps(json_body, ensure_ascii=False).encode(),
+                headers=headers,
+                timeout=(CONNECT_TIMEOUT_SECONDS, READ_TIMEOUT_SECONDS),
+                allow_redirects=False,
+            )
+        except requests.RequestException as error:
+            unsure = bool(token) and not isinstance(error, requests.exceptions.ConnectTimeout)
+            raise FeishuError(_network_message(error), unsure=unsure) from error
+        return _read(response, unsure=bool(token))
+
+
+def _read(response: requests.Response, *, unsure: bool) -> tuple[Json, int, str]:
+    """The parsed answer, its status and log id; raises FeishuError unless `code` is 0."""
+    status, headers = response.status_code, response.headers
+    log_id = headers.get("X-Tt-Logid", "")[:80]
+    try:
+        document = response.json()
+        code = int(document["code"])
+    except (ValueError, TypeError, KeyError) as error:
+        # A 502 page of some proxy, or half an answer: Feishu itself may have acted.
+        message = f"HTTP {status}, and the answer is not Feishu's JSON"
+        retryable = None if status < 400 else status
+        raise FeishuError(message, http_status=retryable, log_id=log_id, unsure=unsure) from error
+    if code != 0:
+        raise FeishuError(
+            str(document.get("msg", ""))[:500],
+            code=code,
+            http_status=status,
+            log_id=log_id,
+            retry_after_seconds=_seconds(headers),
+            unsure=unsure and status >= 500,
+        )
+    return document, status, log_id
+
+
+def _seconds(headers: Mapping[str, str]) -> float:
+    try:
+        return max(0.0, float(headers.get("x-ogw-ratelimit-reset") or 0))
+    except ValueError:
+        return 0.0
+
+
+def _network_message(error: requests.RequestException) -> str:
+    if isinstance(error, requests.exceptions.ConnectTimeout):
+        return "no connection to Feishu within 5 s"
+    if isinstance(error, requests.exceptions.Timeout):
+        return "no answer from Feishu within 15 s"
+    return f"the connection to Feishu failed ({type(error).__name__})"
+
+
+def _send_message(arguments: Json, uuid: str) -> "BaseRequest":
+    from lark_oapi.api.im.v1 import CreateMessageRequest, CreateMessageRequestBody
+
+    body = (
+        CreateMessageRequestBody.builder()
+        .receive_id(arguments["receive_id"])
+        .msg_type(arguments["msg_type"])
+        .content(arguments["content"])
+        .uuid(uuid)
+        .build()
+    )
+    return CreateMessageRequest.builder().receive_id_type(arguments["receive_id_type"]).request_body(body).build()
+
+
+def _list_messages(chat_id: str, start: int, end: int, page_token: str) -> "BaseRequest":
+    from lark_oapi.api.im.v1 import ListMessageRequest
+
+    builder = ListMessageRequest.builder().container_id_type("chat").container_id(chat_id)
+    builder = builder.start_time(str(start)).end_time(str(end)).sort_type("ByCreateTimeAsc").page_size(50)
+    builder = builder.card_msg_content_type("user_card_content")
+    return (builder.page_token(page_token) if page_token else builder).build()
+
+
+def _bot_info() -> "BaseRequest":
+    from lark_oapi import AccessTokenType, BaseRequest, HttpMethod
+
+    builder = BaseRequest.builder().http_method(HttpMethod.GET).uri("/open-apis/bot/v3/info")
+    return builder.token_types({AccessTokenType.TENANT}).build()
+
+
+# The calls an outbox row can name: (arguments, uuid) -> the SDK's request.
+CALLS: Mapping[str, Callable[[Json, str], "BaseRequest"]] = {
+    "send_message": _send_message,
+}

@@ -1,0 +1,129 @@
+"""The platform's REST API: the table of known calls, and the way from request to endpoint and back."""
+
+import json
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from typing import Any
+
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+from starlette.routing import Route
+
+from botconsole.sandbox import chats, images, members, messages, people, tokens
+from botconsole.sandbox.call import Call
+from botconsole.sandbox.errors import PlatformError
+from botconsole.sandbox.limits import TooOftenError
+from botconsole.sandbox.store import new_id
+from botconsole.sandbox.world import World
+
+Endpoint = Callable[[World, Call], dict[str, Any]]
+LARGEST_JSON_BYTES = 1024 * 1024
+
+
+@dataclass(frozen=True, slots=True)
+class Api:
+    """One call; `top_level` answers carry no `data`, `open` ones need no token."""
+
+    method: str
+    path: str
+    endpoint: Endpoint
+    top_level: bool = False
+    open: bool = False
+
+
+ROUTES: tuple[Api, ...] = (
+    Api(
+        "POST", "/auth/v3/tenant_access_token/internal", tokens.tenant_access_token, top_level=True, open=True
+    ),
+    Api("POST", "/auth/v3/app_access_token/internal", tokens.app_access_token, top_level=True, open=True),
+    Api("GET", "/bot/v3/info", people.bot_info, top_level=True),
+    Api("GET", "/contact/v3/users/{user_id}", people.get_user),
+    Api("POST", "/contact/v3/users/batch_get_id", people.batch_get_id),
+    Api("POST", "/im/v1/images", images.upload),
+    Api("POST", "/im/v1/messages", messages.create),
+    Api("GET", "/im/v1/messages", messages.history),
+    Api("GET", "/im/v1/messages/{message_id}", messages.get),
+    Api("PATCH", "/im/v1/messages/{message_id}", messages.patch),
+    Api("DELETE", "/im/v1/messages/{message_id}", messages.recall),
+    Api("POST", "/im/v1/messages/{message_id}/reply", messages.reply),
+    Api("POST", "/im/v1/chats", chats.create),
+    Api("GET", "/im/v1/chats/{chat_id}", chats.get),
+    Api("PUT", "/im/v1/chats/{chat_id}", chats.update),
+    Api("DELETE", "/im/v1/chats/{chat_id}", chats.dissolve),
+    Api("POST", "/im/v1/chats/{chat_id}/link", chats.link),
+    Api("GET", "/im/v1/chats/{chat_id}/members/is_in_chat", members.is_in_chat),
+    Api("POST", "/im/v1/chats/{chat_id}/members", members.add),
+    Api("GET", "/im/v1/chats/{chat_id}/members", members.members),
+    Api("DELETE", "/im/v1/chats/{chat_id}/members", members.remove),
+)
+
+
+async def _read(request: Request) -> Call:
+    """The request as a Call; a body that is no JSON object is refused as the gateway refuses it."""
+    params, query = dict(request.path_params), dict(request.query_params)
+    content_type, raw = request.headers.get("content-type", ""), await request.body()
+    if content_type.startswith("multipart/form-data"):
+        fields, files = images.read_multipart(content_type, raw)
+        return Call(params, query, fields, len(raw), files)
+    if len(raw) > LARGEST_JSON_BYTES:
+        raise PlatformError(99992402, "ext=the body is too large")
+    try:
+        body = json.loads(raw) if raw.strip() else {}
+    except ValueError:
+        raise PlatformError(99992402, "ext=the body is not JSON") from None
+    if not isinstance(body, dict):
+        raise PlatformError(99992402, "ext=the body is not an object")
+    return Call(params, query, body, len(raw))
+
+
+def refusal(error: PlatformError, log_id: str) -> Response:
+    """A business error: HTTP 400 (429 for the rate limit) with code, message and log id."""
+    body = {"code": error.code, "msg": error.message, "error": {"log_id": log_id, **error.extra}}
+    headers = error.headers if isinstance(error, TooOftenError) else None
+    return JSONResponse(body, error.status, headers)
+
+
+def _answering(api: Api) -> Callable[[Request], Awaitable[Response]]:
+    async def answer(request: Request) -> Response:
+        world: World = request.app.state.world
+        try:
+            if not api.open:
+                tokens.check_bearer(world, request.headers.get("authorization", ""))
+            world.limits.count_call(f"{api.method} {api.path}")
+            told = api.endpoint(world, await _read(request))
+        except PlatformError as error:
+            return refusal(error, request.scope["log_id"])
+        if api.top_level:
+            return JSONResponse({"code": 0, "msg": "success", **told})
+        return JSONResponse({"code": 0, "msg": "success", "data": told})
+
+    return answer
+
+
+async def _unknown(request: Request) -> Response:
+    """A call the sandbox does not know: 404, and the platform tab shows it as a gap."""
+    request.scope["unknown_call"] = True
+    body = {
+        "code": 404,
+        "msg": "the sandbox does not know this call",
+        "error": {"log_id": request.scope["log_id"]},
+    }
+    return JSONResponse(body, 404)
+
+
+METHODS = ["GET", "POST", "PUT", "PATCH", "DELETE"]
+
+
+def routes() -> list[Route]:
+    """Every known call, paths without parameters first, and the catch-all behind them."""
+    known = sorted(ROUTES, key=lambda api: "{" in api.path)
+    return [
+        *(Route(f"/open-apis{api.path}", _answering(api), methods=[api.method]) for api in known),
+        Route("/open-apis/{rest:path}", _unknown, methods=METHODS),
+        Route("/callback/{rest:path}", _unknown, methods=METHODS),
+    ]
+
+
+def new_log_id() -> str:
+    """What `X-Tt-Logid` carries."""
+    return new_id("log")[4:].upper()

@@ -1,0 +1,258 @@
+"""The control API under /_sandbox/: what the page's buttons and tests in any language do."""
+
+import json
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response, StreamingResponse
+from starlette.routing import Route
+
+from botconsole.sandbox import chats, doings, view
+from botconsole.sandbox.doings import Json, Wanted, WrongError
+from botconsole.sandbox.faults import FaultError
+from botconsole.sandbox.press import PressError, press
+from botconsole.sandbox.seed import fresh_name, seed
+from botconsole.sandbox.world import World
+
+Handler = Callable[[World, Request, Wanted], Awaitable[Json | Response]]
+
+
+def _answering(handler: Handler) -> Callable[[Request], Awaitable[Response]]:
+    """Reads the body, answers JSON; what is wrong is said with HTTP 400, what is unknown with 404."""
+
+    async def answer(request: Request) -> Response:
+        world: World = request.app.state.world
+        try:
+            raw = await request.body()
+            told = await handler(world, request, Wanted(json.loads(raw) if raw.strip() else {}))
+        except LookupError as error:
+            return JSONResponse({"error": str(error.args[0] if error.args else error)}, 404)
+        except json.JSONDecodeError:
+            return JSONResponse({"error": "the body is not JSON"}, 400)
+        except (WrongError, PressError, FaultError) as error:
+            return JSONResponse({"error": str(error)}, 400)
+        return told if isinstance(told, Response) else JSONResponse(told)
+
+    return answer
+
+
+async def health(world: World, request: Request, wanted: Wanted) -> Json:
+    return {"status": "ok", "app_id": world.config.app_id, "feishu": False}
+
+
+async def state(world: World, request: Request, wanted: Wanted) -> Json:
+    return {**view.state_view(world), "fresh_name": fresh_name(world)}
+
+
+async def stream(world: World, request: Request, wanted: Wanted) -> Response:
+    """Server-sent events: a list of topics each time something changed."""
+
+    async def lines() -> Any:
+        async for topics in world.changes.subscribe():
+            yield f"data: {json.dumps(topics)}\n\n"
+
+    headers = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
+    return StreamingResponse(lines(), media_type="text/event-stream", headers=headers)
+
+
+async def groups(world: World, request: Request, wanted: Wanted) -> Json:
+    rows = world.store.rows("SELECT * FROM chats WHERE mode != 'p2p' ORDER BY number")
+    return {"items": [view.chat_view(world, row) for row in rows]}
+
+
+async def add_group(world: World, request: Request, wanted: Wanted) -> Json:
+    return doings.add_group(world, wanted)
+
+
+async def change_group(world: World, request: Request, wanted: Wanted) -> Json:
+    chat = world.must_chat(request.path_params["chat_id"])
+    changed = {key: wanted.text(key) for key in ("name", "description") if wanted.text(key)}
+    if not changed:
+        raise WrongError("name or description is required")
+    return {"event_id": chats.change(world, chat, changed, doings.operator(world, chat))}
+
+
+async def end_group(world: World, request: Request, wanted: Wanted) -> Json:
+    chat = world.must_chat(request.path_params["chat_id"])
+    return {"event_id": chats.end(world, chat, doings.operator(world, chat))}
+
+
+async def add_bot(world: World, request: Request, wanted: Wanted) -> Json:
+    return {"event_id": doings.move_bot(world, world.must_chat(request.path_params["chat_id"]), inside=True)}
+
+
+async def remove_bot(world: World, request: Request, wanted: Wanted) -> Json:
+    return {"event_id": doings.move_bot(world, world.must_chat(request.path_params["chat_id"]), inside=False)}
+
+
+async def add_members(world: World, request: Request, wanted: Wanted) -> Json:
+    return doings.add_members(world, world.must_chat(request.path_params["chat_id"]), wanted)
+
+
+async def remove_member(world: World, request: Request, wanted: Wanted) -> Json:
+    chat, person = (
+        world.must_chat(request.path_params["chat_id"]),
+        world.must_person(request.path_params["open_id"]),
+    )
+    if not world.is_member(chat, person["open_id"]):
+        raise LookupError(f"{person['open_id']} is not in {chat['chat_id']}")
+    return {"event_id": world.leave(chat, [person], doings.operator(world, chat))}
+
+
+async def messages(world: World, request: Request, wanted: Wanted) -> Json:
+    chat = world.must_chat(request.path_params["chat_id"])
+    since, limit = _number(request, "since", 0), _number(request, "limit", 500)
+    return view.messages_view(world, chat["chat_id"], since, limit)
+
+
+async def say(world: World, request: Request, wanted: Wanted) -> Json:
+    return doings.say(world, world.must_chat(request.path_params["chat_id"]), wanted)
+
+
+async def conversation(world: World, request: Request, wanted: Wanted) -> Json:
+    return doings.enter_conversation(world, wanted)
+
+
+async def press_element(world: World, request: Request, wanted: Wanted) -> Json:
+    message = world.must_message(request.path_params["message_id"])
+    if not wanted.has("element") and not wanted.has("value"):
+        raise WrongError("element or value is required")
+    chat = world.must_chat(message["chat_id"])
+    person = doings.insider(world, chat, wanted.text("open_id"))
+    return await press(world, message, person, wanted.body)
+
+
+async def recall(world: World, request: Request, wanted: Wanted) -> Json:
+    message = world.must_message(request.path_params["message_id"])
+    return {"event_id": doings.recall(world, message)}
+
+
+async def image(world: World, request: Request, wanted: Wanted) -> Response:
+    key = request.path_params["image_key"]
+    found = world.store.row("SELECT * FROM images WHERE image_key = ?", key)
+    if found is None:
+        raise LookupError(f"no image {key}")
+    return Response(found["data"], media_type=found["media_type"], headers={"Cache-Control": "max-age=3600"})
+
+
+async def add_person(world: World, request: Request, wanted: Wanted) -> Json:
+    person = world.add_person(wanted.text("name"), wanted.text("open_id"), wanted.flag("visible", True))
+    return view.person_view(person)
+
+
+async def calls(world: World, request: Request, wanted: Wanted) -> Json:
+    return {"items": world.calls.view(_number(request, "limit", 1000))}
+
+
+async def pushes(world: World, request: Request, wanted: Wanted) -> Json:
+    return view.pushes_view(world, _number(request, "limit", 1000))
+
+
+async def push_again(world: World, request: Request, wanted: Wanted) -> Json:
+    event_id = request.path_params["event_id"]
+    if not world.pusher.again(event_id):
+        raise LookupError(f"no push {event_id}, or no webhook")
+    return {"event_id": event_id}
+
+
+async def push_event(world: World, request: Request, wanted: Wanted) -> Json:
+    """Any v2.0 event; `header` overrides single keys (event_id, create_time, app_id, ...)."""
+    event_type = wanted.text("event_type")
+    if not event_type:
+        raise WrongError("event_type is required")
+    return {"event_id": world.push(event_type, wanted.mapping("event"), wanted.mapping("header"))}
+
+
+async def faults(world: World, request: Request, wanted: Wanted) -> Json:
+    return {"items": world.faults.view()}
+
+
+async def add_fault(world: World, request: Request, wanted: Wanted) -> Json:
+    fault = world.faults.add(wanted.body)
+    world.changes.publish("state")
+    return {"number": fault.number}
+
+
+async def clear_faults(world: World, request: Request, wanted: Wanted) -> Json:
+    world.faults.clear()
+    world.changes.publish("state")
+    return {}
+
+
+async def remove_fault(world: World, request: Request, wanted: Wanted) -> Json:
+    world.faults.remove(int(request.path_params["number"]))
+    world.changes.publish("state")
+    return {}
+
+
+async def set_clock(world: World, request: Request, wanted: Wanted) -> Json:
+    return doings.set_clock(world, wanted)
+
+
+async def set_webhook(world: World, request: Request, wanted: Wanted) -> Json:
+    """Saves a request URL only if it answers the challenge, as Feishu does."""
+    url = wanted.text("url")
+    if not url.startswith(("http://", "https://")):
+        raise WrongError("the URL must begin with http:// or https://")
+    if reason := await world.pusher.challenge(url):
+        raise WrongError(f"the URL was not saved: {reason}")
+    world.pusher.webhook_url = url
+    world.changes.publish("state")
+    return {"url": url}
+
+
+async def reset(world: World, request: Request, wanted: Wanted) -> Json:
+    world.store.forget_the_world()
+    world.faults.clear()
+    world.calls.clear()
+    world.limits.clear()
+    seed(world)
+    world.changes.publish("state", "platform", "reset")
+    return {}
+
+
+def _number(request: Request, name: str, default: int) -> int:
+    text = request.query_params.get(name) or str(default)
+    if not text.isdigit():
+        raise WrongError(f"{name} must be a whole number")
+    return int(text)
+
+
+TABLE: tuple[tuple[str, str, Handler], ...] = (
+    ("GET", "/health", health),
+    ("GET", "/state", state),
+    ("GET", "/stream", stream),
+    ("GET", "/groups", groups),
+    ("POST", "/groups", add_group),
+    ("PATCH", "/groups/{chat_id}", change_group),
+    ("DELETE", "/groups/{chat_id}", end_group),
+    ("POST", "/groups/{chat_id}/bot", add_bot),
+    ("DELETE", "/groups/{chat_id}/bot", remove_bot),
+    ("POST", "/groups/{chat_id}/members", add_members),
+    ("DELETE", "/groups/{chat_id}/members/{open_id}", remove_member),
+    ("GET", "/groups/{chat_id}/messages", messages),
+    ("POST", "/groups/{chat_id}/messages", say),
+    ("POST", "/conversations", conversation),
+    ("POST", "/messages/{message_id}/press", press_element),
+    ("DELETE", "/messages/{message_id}", recall),
+    ("GET", "/images/{image_key}", image),
+    ("POST", "/people", add_person),
+    ("GET", "/calls", calls),
+    ("GET", "/pushes", pushes),
+    ("POST", "/pushes/{event_id}/again", push_again),
+    ("POST", "/events", push_event),
+    ("GET", "/faults", faults),
+    ("POST", "/faults", add_fault),
+    ("DELETE", "/faults", clear_faults),
+    ("DELETE", "/faults/{number:int}", remove_fault),
+    ("POST", "/clock", set_clock),
+    ("POST", "/webhook", set_webhook),
+    ("POST", "/reset", reset),
+)
+
+
+def routes() -> list[Route]:
+    return [
+        Route(f"/_sandbox{path}", _answering(handler), methods=[method]) for method, path, handler in TABLE
+    ]

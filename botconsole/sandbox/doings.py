@@ -1,0 +1,215 @@
+"""What people do in the client: make groups, come and go, talk; each pushes what Feishu pushes."""
+
+import json
+import re
+from dataclasses import dataclass
+from typing import Any
+
+from botconsole.sandbox import payloads
+from botconsole.sandbox.chats import LONGEST_NAME
+from botconsole.sandbox.seed import fresh_name
+from botconsole.sandbox.store import Row
+from botconsole.sandbox.world import World
+
+Json = dict[str, Any]
+MENTION = re.compile(r"@(\S+)")
+
+
+class WrongError(ValueError):
+    """The request to the control API makes no sense; the text says why."""
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """The body of a control call, with typed ways to read it."""
+
+    body: Json
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.body, dict):
+            raise WrongError("the body must be an object")
+
+    def has(self, name: str) -> bool:
+        return self.body.get(name) is not None
+
+    def text(self, name: str) -> str:
+        value = self.body.get(name)
+        if value is not None and not isinstance(value, str):
+            raise WrongError(f"{name} must be a text")
+        return value or ""
+
+    def flag(self, name: str, default: bool) -> bool:
+        value = self.body.get(name, default)
+        if not isinstance(value, bool):
+            raise WrongError(f"{name} must be true or false")
+        return value
+
+    def mapping(self, name: str) -> Json:
+        value = self.body.get(name) or {}
+        if not isinstance(value, dict):
+            raise WrongError(f"{name} must be an object")
+        return value
+
+    def number(self, name: str) -> float | None:
+        value = self.body.get(name)
+        if value is not None and (not isinstance(value, int | float) or isinstance(value, bool)):
+            raise WrongError(f"{name} must be a number")
+        return value
+
+
+def operator(world: World, chat: Row) -> Json:
+    """Who does what a person does in a group: its owner, else its first member, else the bot."""
+    owner = world.person(chat["owner_id"]) if chat["owner_id"] else None
+    if owner is None:
+        members = world.members(chat["chat_id"])
+        owner = members[0] if members else None
+    return payloads.person_ids(owner) if owner else world.bot
+
+
+def insider(world: World, chat: Row, open_id: str) -> Row:
+    """The member with this open_id; without one, the first member."""
+    if open_id:
+        person = world.must_person(open_id)
+        if not world.is_member(chat, open_id):
+            raise WrongError(f"{open_id} is not in {chat['chat_id']}")
+        return person
+    members = world.members(chat["chat_id"]) if chat["mode"] != "p2p" else [world.must_person(chat["person"])]
+    if not members:
+        raise WrongError(f"nobody is in {chat['chat_id']}")
+    return members[0]
+
+
+def add_group(world: World, wanted: Wanted) -> Json:
+    """A group made by a person, with the bot in it unless told otherwise."""
+    name = wanted.text("name")
+    if len(name) > LONGEST_NAME:
+        raise WrongError(f"a group's name has at most {LONGEST_NAME} characters")
+    chat = world.add_chat(name, bot_in=0)
+    told: Json = {"chat_id": chat["chat_id"]}
+    if wanted.flag("bot", True):
+        told["event_id"] = move_bot(world, chat, inside=True)
+    return told
+
+
+def move_bot(world: World, chat: Row, inside: bool) -> str:
+    """Brings the bot in or takes it out; only the app itself is told."""
+    if chat["mode"] == "p2p":
+        raise WrongError("the bot is always in a conversation with it")
+    if bool(chat["bot_in"]) == inside:
+        return ""
+    event = payloads.chat_event(world.config, chat, operator(world, chat))
+    world.store.run("UPDATE chats SET bot_in = ? WHERE chat_id = ?", int(inside), chat["chat_id"])
+    world.changes.publish("state", chat["chat_id"])
+    return world.push(f"im.chat.member.bot.{'added' if inside else 'deleted'}_v1", event)
+
+
+def add_members(world: World, chat: Row, wanted: Wanted) -> Json:
+    """One person, or `users` in one event; unknown people are made."""
+    if chat["mode"] == "p2p" or chat["status"] != "normal":
+        raise WrongError("nobody can join this chat")
+    users = wanted.body.get("users")
+    if users is not None and (not isinstance(users, list) or not users):
+        raise WrongError("users must be a list with somebody in it")
+    people = [_person(world, Wanted(user)) for user in (users if users is not None else [wanted.body])]
+    event_id = world.join(chat, people, operator(world, chat))
+    ids = [person["open_id"] for person in people]
+    return (
+        {"open_ids": ids, "event_id": event_id}
+        if users is not None
+        else {"open_id": ids[0], "event_id": event_id}
+    )
+
+
+def _person(world: World, wanted: Wanted) -> Row:
+    open_id, name = wanted.text("open_id"), wanted.text("name")
+    if not name and not (open_id and world.person(open_id)):
+        name = fresh_name(world)
+    return world.add_person(name, open_id)
+
+
+def say(world: World, chat: Row, wanted: Wanted) -> Json:
+    """A person's text message; `@name` of a member and `mention_bot` become mentions."""
+    text = wanted.text("text")
+    if not text:
+        raise WrongError("text is required")
+    if chat["status"] != "normal":
+        raise WrongError("the chat is dissolved")
+    sender = insider(world, chat, wanted.text("open_id"))
+    parent = world.must_message(wanted.text("parent_id")) if wanted.text("parent_id") else None
+    text, mentions = _mentions(world, chat, text, wanted.flag("mention_bot", False))
+    content = json.dumps({"text": text}, ensure_ascii=False)
+    message = world.add_message(
+        chat["chat_id"], (sender["open_id"], "user"), "text", content, mentions, parent
+    )
+    event_id = ""
+    if chat["bot_in"]:
+        mode = "p2p" if chat["mode"] == "p2p" else "group"
+        event_id = world.push(
+            "im.message.receive_v1", payloads.message_event(world.config, message, sender, mode)
+        )
+    return {"message_id": message["message_id"], "event_id": event_id}
+
+
+def _mentions(world: World, chat: Row, text: str, mention_bot: bool) -> tuple[str, list[Json]]:
+    known = {person["name"]: person["open_id"] for person in world.members(chat["chat_id"])}
+    known[world.config.app_name] = world.config.bot_open_id
+    mentions: list[Json] = []
+
+    def replace(found: re.Match[str]) -> str:
+        open_id = known.get(found[1])
+        if open_id is None:
+            return "@_all" if found[1] in ("all", "所有人") else found[0]
+        mentions.append(world.mention(len(mentions) + 1, open_id))
+        return str(mentions[-1]["key"])
+
+    text = MENTION.sub(replace, text)
+    if mention_bot and not any(one["id"] == world.config.bot_open_id for one in mentions):
+        mentions.append(world.mention(len(mentions) + 1, world.config.bot_open_id))
+        text = f"{mentions[-1]['key']} {text}"
+    return text, mentions
+
+
+def recall(world: World, message: Row) -> str:
+    """A person (or, for the bot's, the owner) takes a message back."""
+    if message["deleted"]:
+        raise WrongError("the message was recalled already")
+    message = world.change_message(message, deleted=1)
+    event = {
+        "message_id": message["message_id"],
+        "chat_id": message["chat_id"],
+        "recall_time": str(message["update_ms"]),
+        "recall_type": "message_owner" if message["sender_type"] == "user" else "group_owner",
+    }
+    return world.push("im.message.recalled_v1", event)
+
+
+def enter_conversation(world: World, wanted: Wanted) -> Json:
+    """A person opens the conversation with the bot: two events the first time, then one each time."""
+    person = _person(world, wanted)
+    chat, event_ids = world.conversation(person)
+    last = world.store.row(
+        "SELECT * FROM messages WHERE chat_id = ? ORDER BY create_ms DESC, number DESC LIMIT 1",
+        chat["chat_id"],
+    )
+    entered = payloads.entered_event(chat["chat_id"], person, last)
+    event_ids.append(world.push("im.chat.access_event.bot_p2p_chat_entered_v1", entered))
+    return {"chat_id": chat["chat_id"], "open_id": person["open_id"], "event_ids": event_ids}
+
+
+def set_clock(world: World, wanted: Wanted) -> Json:
+    """Another speed (`factor`), or a jump (`advance` seconds); waiting retries move along."""
+    factor, advance = wanted.number("factor"), wanted.number("advance")
+    if factor is None and advance is None:
+        raise WrongError("factor or advance is required")
+    if (factor is not None and not 0 < factor <= 1_000_000) or (advance or 0) < 0:
+        raise WrongError("factor must be above 0, and advance not below it")
+    if advance:
+        world.clock.advance(advance)
+        jump = world.clock.real_delay(advance)
+        world.pusher.move_retries(lambda due, now: max(now, due - jump))
+    if factor is not None:
+        ratio = world.clock.factor / factor
+        world.clock.set_factor(factor)
+        world.pusher.move_retries(lambda due, now: now + max(0.0, due - now) * ratio)
+    world.changes.publish("state", "platform")
+    return {"factor": world.clock.factor, "now": round(world.clock.now() * 1000)}

@@ -1,0 +1,72 @@
+"""The platform's rate limits as sliding windows over real time."""
+
+import time
+from collections import defaultdict, deque
+
+from botconsole.sandbox.errors import PlatformError
+
+PER_SECOND, PER_MINUTE, PER_CHAT_AND_SECOND = 50, 1000, 5
+
+
+class TooOftenError(PlatformError):
+    """HTTP 429 with the two headers of the gateway."""
+
+    def __init__(self, limit: int, reset_seconds: float) -> None:
+        super().__init__(99991400)
+        self.headers = {
+            "x-ogw-ratelimit-limit": str(limit),
+            "x-ogw-ratelimit-reset": str(max(1, round(reset_seconds + 0.5))),
+        }
+
+
+class Limits:
+    """Counts allowed calls per API and messages per chat; a refused call does not count."""
+
+    def __init__(self, enabled: bool) -> None:
+        self.enabled = enabled
+        self._calls: dict[str, deque[float]] = defaultdict(deque)
+        self._messages: dict[str, deque[float]] = defaultdict(deque)
+
+    def count_call(self, api: str) -> None:
+        """One call of `api`; raises TooOftenError above 50 a second or 1000 a minute."""
+        if not self.enabled:
+            return
+        now, seen = time.monotonic(), self._calls[api]
+        _drop(seen, now - 60)
+        if len(seen) >= PER_MINUTE:
+            raise TooOftenError(PER_MINUTE, seen[0] + 60 - now)
+        if len(seen) >= PER_SECOND and seen[-PER_SECOND] > now - 1:
+            raise TooOftenError(PER_SECOND, seen[-PER_SECOND] + 1 - now)
+        seen.append(now)
+
+    def count_message(self, chat_id: str) -> None:
+        """One message into a chat; the fifth within a second is the last."""
+        if not self.enabled:
+            return
+        now, seen = time.monotonic(), self._messages[chat_id]
+        _drop(seen, now - 1)
+        if len(seen) >= PER_CHAT_AND_SECOND:
+            raise PlatformError(230020)
+        seen.append(now)
+
+    def gauges(self) -> list[dict[str, int | str]]:
+        """For the page: how much of each limit the last minute and second used."""
+        now = time.monotonic()
+        return [
+            {
+                "api": api,
+                "minute": sum(at > now - 60 for at in seen),
+                "second": sum(at > now - 1 for at in seen),
+            }
+            for api, seen in sorted(self._calls.items())
+            if seen and seen[-1] > now - 60
+        ]
+
+    def clear(self) -> None:
+        self._calls.clear()
+        self._messages.clear()
+
+
+def _drop(seen: deque[float], before: float) -> None:
+    while seen and seen[0] <= before:
+        seen.popleft()

@@ -1,0 +1,75 @@
+"""The chat member endpoints: add with its three kinds of success, list, remove, is the bot in it."""
+
+from typing import Any
+
+from botconsole.sandbox.call import Call, page
+from botconsole.sandbox.chats import MOST_BOTS, MOST_USERS, group, is_manager
+from botconsole.sandbox.errors import PlatformError
+from botconsole.sandbox.people import ID_KINDS, find
+from botconsole.sandbox.store import Row
+from botconsole.sandbox.world import World
+
+FAIL_ON_UNKNOWN, WHAT_IS_POSSIBLE, ALL_OR_NOTHING = "0", "1", "2"
+LARGEST_GROUP = 5000
+
+
+def add(world: World, call: Call) -> dict[str, Any]:
+    """succeed_type 0 and 2 fail on ids that are unknown or hidden, 1 adds the rest."""
+    chat = group(world, call.params["chat_id"])
+    kind = call.choice("member_id_type", (*ID_KINDS, "app_id"), "open_id")
+    mode = call.choice("succeed_type", (FAIL_ON_UNKNOWN, WHAT_IS_POSSIBLE, ALL_OR_NOTHING), FAIL_ON_UNKNOWN)
+    ids = list(dict.fromkeys(call.texts("id_list", MOST_BOTS if kind == "app_id" else MOST_USERS, 232001)))
+    if not ids:
+        raise PlatformError(232001, "ext=id_list is required")
+    if not is_manager(chat) and not _anyone_may_add(chat):
+        raise PlatformError(232017)
+    found = {value: find(world, kind, value) for value in ids}
+    missing = [value for value, person in found.items() if person is None]
+    people = [person for person in found.values() if person is not None]
+    hidden = [person[kind] for person in people if not person["visible"]]
+    if mode != WHAT_IS_POSSIBLE and (missing or hidden):
+        raise PlatformError(232043 if missing else 232024, f"ext=ids: {', '.join(missing or hidden)}")
+    if len(world.members(chat["chat_id"])) + len(people) > LARGEST_GROUP:
+        raise PlatformError(232013)
+    world.join(chat, [person for person in people if person["visible"]], world.bot)
+    return {"invalid_id_list": hidden, "not_existed_id_list": missing, "pending_approval_id_list": []}
+
+
+def _anyone_may_add(chat: Row) -> bool:
+    return '"add_member_permission": "only_owner"' not in chat["fields"]
+
+
+def members(world: World, call: Call) -> dict[str, Any]:
+    """People only: bots are not listed, and the total counts people."""
+    chat = group(world, call.params["chat_id"])
+    kind = call.choice("member_id_type", ID_KINDS, "open_id")
+    size, start = call.page_size(100), call.page_token()
+    everyone = world.members(chat["chat_id"])
+    told = [
+        {
+            "member_id_type": kind,
+            "member_id": person[kind],
+            "name": person["name"],
+            "tenant_key": world.config.tenant_key,
+        }
+        for person in everyone[start : start + size + 1]
+    ]
+    return {**page(told, size, start, keep_empty_token=True), "member_total": len(everyone)}
+
+
+def remove(world: World, call: Call) -> dict[str, Any]:
+    chat = group(world, call.params["chat_id"])
+    kind = call.choice("member_id_type", ID_KINDS, "open_id")
+    ids = list(dict.fromkeys(call.texts("id_list", MOST_USERS, 232001)))
+    if not is_manager(chat):
+        raise PlatformError(232002)
+    found = {value: find(world, kind, value) for value in ids}
+    world.leave(chat, [person for person in found.values() if person is not None], world.bot)
+    return {"invalid_id_list": [value for value, person in found.items() if person is None]}
+
+
+def is_in_chat(world: World, call: Call) -> dict[str, Any]:
+    chat = world.chat(call.params["chat_id"])
+    if chat is None:
+        raise PlatformError(232006)
+    return {"is_in_chat": bool(chat["bot_in"] and chat["status"] == "normal")}

@@ -1,0 +1,139 @@
+"""Puts the parts together, and runs them: in the foreground for the command, in a thread for tests."""
+
+import asyncio
+import contextlib
+import socket
+import threading
+from collections.abc import AsyncIterator
+from types import TracebackType
+from typing import Self
+
+import uvicorn
+from starlette.applications import Starlette
+from starlette.types import ASGIApp
+
+from botconsole.sandbox import api, control, page
+from botconsole.sandbox.clock import Clock
+from botconsole.sandbox.config import SandboxConfig
+from botconsole.sandbox.gate import Gate
+from botconsole.sandbox.seed import seed
+from botconsole.sandbox.store import Store
+from botconsole.sandbox.world import World
+
+START_SECONDS = 10
+
+
+def create_world(config: SandboxConfig) -> World:
+    """The state of one sandbox, seeded if it is new."""
+    world = World(config, Store(config.state_file), Clock(config.clock_factor))
+    seed(world)
+    return world
+
+
+def create_app(world: World) -> ASGIApp:
+    """The ASGI application; its lifespan runs the pusher."""
+
+    @contextlib.asynccontextmanager
+    async def lifespan(_: Starlette) -> AsyncIterator[None]:
+        pushing = asyncio.create_task(world.pusher.run())
+        try:
+            yield
+        finally:
+            pushing.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await pushing
+
+    app = Starlette(routes=[*api.routes(), *control.routes(), *page.routes()], lifespan=lifespan)
+    app.state.world = world
+    return Gate(app, world)
+
+
+def listen(host: str, port: int) -> socket.socket:
+    """A listening socket; OSError if the port is taken or the host is not ours."""
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    listening = socket.socket(family, socket.SOCK_STREAM)
+    try:
+        listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listening.bind((host, port))
+        listening.listen(2048)
+    except OSError:
+        listening.close()
+        raise
+    return listening
+
+
+class _Uvicorn(uvicorn.Server):
+    """Ends the open event streams first, so that a page left open does not hold up the shutdown."""
+
+    def __init__(self, config: uvicorn.Config, world: World) -> None:
+        super().__init__(config)
+        self._world = world
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        self._world.changes.close()
+        await super().shutdown(sockets)
+
+
+class SandboxServer:
+    """One sandbox on one socket: in a thread as a context manager, in the foreground by `run()`."""
+
+    def __init__(self, config: SandboxConfig) -> None:
+        self._socket = listen(config.host, config.port)
+        self.config = config
+        self.world = create_world(config)
+        port = self._socket.getsockname()[1]
+        shown = "127.0.0.1" if config.host in ("0.0.0.0", "::", "") else config.host  # noqa: S104 (compared only)
+        self.url = f"http://[{shown}]:{port}" if ":" in shown else f"http://{shown}:{port}"
+        settings = uvicorn.Config(
+            create_app(self.world),
+            log_config=None,
+            log_level="warning",
+            access_log=False,
+            ws="none",
+            lifespan="on",
+            timeout_graceful_shutdown=3,
+        )
+        self._server = _Uvicorn(settings, self.world)
+        self._thread = threading.Thread(target=self.run, name="sandbox", daemon=True)
+
+    @property
+    def webhook_url(self) -> str:
+        return self.world.pusher.webhook_url
+
+    def set_webhook(self, url: str) -> None:
+        """Points the pushes at `url` without the challenge that `POST /_sandbox/webhook` sends."""
+        self.world.pusher.webhook_url = url
+
+    def run(self) -> None:
+        """Serves until a signal (in the main thread) or `close()`."""
+        try:
+            self._server.run(sockets=[self._socket])
+        finally:
+            self._socket.close()
+            self.world.store.close()
+
+    def start(self) -> Self:
+        """Serves in a thread; returns once connections are taken."""
+        self._thread.start()
+        waited = threading.Event()
+        for _ in range(START_SECONDS * 100):
+            if self._server.started:
+                return self
+            if not self._thread.is_alive():
+                break
+            waited.wait(0.01)
+        raise RuntimeError("the sandbox did not start")
+
+    def close(self) -> None:
+        """Stops the thread's server; safe to call twice."""
+        self._server.should_exit = True
+        if self._thread.is_alive():
+            self._thread.join()
+
+    def __enter__(self) -> Self:
+        return self.start()
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()

@@ -10,6 +10,10 @@ from django.core.management import execute_from_command_line
 
 def main() -> None:
     os.environ.setdefault("DJANGO_SETTINGS_MODULE", "botconsole.settings")
+    if sys.argv[1:2] == ["demo"]:
+        from botconsole.demo import use_demo_environment
+
+        use_demo_environment(sys.argv[2:])
     try:
         from django.conf import settings
 

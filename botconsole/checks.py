@@ -4,7 +4,8 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from django.conf import settings
-from django.core.checks import CheckMessage, Error, Warning, register
+from django.core import checks
+from django.core.checks import CheckMessage, Error, register
 
 SHORTEST_KEY = 32
 
@@ -16,7 +17,13 @@ def routes_resolve(**_: Any) -> list[CheckMessage]:
     try:
         table = routes()
     except (ImportError, AttributeError) as error:
-        return [Error(f"The routes cannot be loaded: {error}", hint="See botconsole/routes.py.", id="botconsole.E001")]
+        return [
+            Error(
+                f"The routes cannot be loaded: {error}",
+                hint="See botconsole/routes.py.",
+                id="botconsole.E001",
+            )
+        ]
     broken = [event_type for event_type, handler in table.items() if not callable(handler)]
     return [Error(f"No function to handle {event_type}.", id="botconsole.E001") for event_type in broken]
 
@@ -32,9 +39,13 @@ def public_url_is_usable(**_: Any) -> list[CheckMessage]:
                 id="botconsole.E002",
             )
         ]
-    if url.hostname not in settings.ALLOWED_HOSTS and "*" not in settings.ALLOWED_HOSTS and not settings.DEBUG:
+    if (
+        url.hostname not in settings.ALLOWED_HOSTS
+        and "*" not in settings.ALLOWED_HOSTS
+        and not settings.DEBUG
+    ):
         return [
-            Warning(
+            checks.Warning(
                 f"{url.hostname} of PUBLIC_URL is not in ALLOWED_HOSTS: Feishu's pushes would be answered 400.",
                 hint=f"Set ALLOWED_HOSTS={url.hostname}",
                 id="botconsole.W001",
@@ -57,4 +68,10 @@ def keys_are_long_enough(**_: Any) -> list[CheckMessage]:
     if all(len(key) >= SHORTEST_KEY for key in settings.SEALING_KEYS):
         return []
     hint = "Make each with: python3 -c 'import secrets; print(secrets.token_urlsafe(32))'"
-    return [Error(f"A key in SEALING_KEYS is shorter than {SHORTEST_KEY} characters.", hint=hint, id="botconsole.E004")]
+    return [
+        Error(
+            f"A key in SEALING_KEYS is shorter than {SHORTEST_KEY} characters.",
+            hint=hint,
+            id="botconsole.E004",
+        )
+    ]

@@ -25,7 +25,9 @@ def readyz(request: HttpRequest) -> JsonResponse:
         if checks[name] != "ok":
             break  # the later ones need the earlier ones
     ready = all(result == "ok" for result in checks.values())
-    return JsonResponse({"status": "ok" if ready else "not ready", "checks": checks}, status=200 if ready else 503)
+    return JsonResponse(
+        {"status": "ok" if ready else "not ready", "checks": checks}, status=200 if ready else 503
+    )
 
 
 def _database() -> str:
@@ -41,7 +43,11 @@ def _migrations() -> str:
 
 
 def _worker() -> str:
-    return "ok" if Heartbeat.objects.alive("worker", SEEN_LATELY) else "no worker seen lately: run manage.py run_worker"
+    return (
+        "ok"
+        if Heartbeat.objects.alive("worker", SEEN_LATELY)
+        else "no worker seen lately: run manage.py run_worker"
+    )
 
 
 CHECKS: dict[str, Callable[[], str]] = {"database": _database, "migrations": _migrations, "worker": _worker}

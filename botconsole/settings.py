@@ -1,5 +1,6 @@
 """All settings, grouped by what an operator sets; every value comes from the environment or `.env`."""
 
+import os
 from pathlib import Path
 
 import environ
@@ -9,12 +10,23 @@ BASE_DIR = Path(__file__).resolve().parent.parent
 
 # Also reads NAME_FILE for any NAME (Docker and Kubernetes secrets).
 env = environ.FileAwareEnv()
-env.read_env(env.str("ENV_FILE", default=str(BASE_DIR / ".env")))
+env.read_env(os.environ.get("ENV_FILE", BASE_DIR / ".env"))
+
+
+def secret(name: str) -> str:
+    """A secret from NAME, or from the file that NAME_FILE names, without the newline that files end with."""
+    try:
+        return str(env.str(name, default="")).strip()
+    except OSError as error:
+        raise ImproperlyConfigured(
+            f"{name}_FILE cannot be read: {error.strerror} ({error.filename})"
+        ) from error
+
 
 # --- The site -------------------------------------------------------------------------------------------
 DEBUG = env.bool("DEBUG", default=False)
 
-SECRET_KEY = env.str("SECRET_KEY", default="")
+SECRET_KEY = secret("SECRET_KEY")
 PLACEHOLDER_SECRET_KEY = "change-me"  # what .env.example says  # noqa: S105
 if not DEBUG and SECRET_KEY in ("", PLACEHOLDER_SECRET_KEY):
     raise ImproperlyConfigured(
@@ -30,7 +42,9 @@ HTTPS = PUBLIC_URL.startswith("https://")
 SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = HTTPS
 SECURE_HSTS_SECONDS = 31536000 if HTTPS else 0
 # Behind a reverse proxy that sets X-Forwarded-Proto itself.
-SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https") if env.bool("BEHIND_PROXY", default=HTTPS) else None
+SECURE_PROXY_SSL_HEADER = (
+    ("HTTP_X_FORWARDED_PROTO", "https") if env.bool("BEHIND_PROXY", default=HTTPS) else None
+)
 SECURE_REFERRER_POLICY = "same-origin"
 X_FRAME_OPTIONS = "DENY"
 # The names are Django 6's; botconsole.csp is the back-port.
@@ -44,7 +58,11 @@ SECURE_CSP = {
 }
 
 # --- The database ---------------------------------------------------------------------------------------
-DATABASES = {"default": env.db_url("DATABASE_URL", default=f"sqlite:///{BASE_DIR / 'db.sqlite3'}")}
+DATABASES = {"default": env.db_url_config(secret("DATABASE_URL") or f"sqlite:///{BASE_DIR / 'db.sqlite3'}")}
+if DATABASES["default"].get("ENGINE") not in ("django.db.backends.postgresql", "django.db.backends.sqlite3"):
+    raise ImproperlyConfigured(
+        "DATABASE_URL is not understood. Examples: postgres://user:password@host:5432/botconsole, sqlite:////srv/botconsole.sqlite3"
+    )
 DATABASES["default"].update(CONN_MAX_AGE=600, CONN_HEALTH_CHECKS=True)
 if DATABASES["default"]["ENGINE"].endswith("sqlite3"):
     # IMMEDIATE: a transaction that will write takes its place in the queue at once, instead of failing when
@@ -58,13 +76,13 @@ DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 
 # --- Feishu: the first bot (`manage.py setup_bot` reads these; further bots live in the admin) -----------
 FEISHU_APP_ID = env.str("FEISHU_APP_ID", default="")
-FEISHU_APP_SECRET = env.str("FEISHU_APP_SECRET", default="")
-FEISHU_VERIFICATION_TOKEN = env.str("FEISHU_VERIFICATION_TOKEN", default="")
-FEISHU_ENCRYPT_KEY = env.str("FEISHU_ENCRYPT_KEY", default="")
+FEISHU_APP_SECRET = secret("FEISHU_APP_SECRET")
+FEISHU_VERIFICATION_TOKEN = secret("FEISHU_VERIFICATION_TOKEN")
+FEISHU_ENCRYPT_KEY = secret("FEISHU_ENCRYPT_KEY")
 FEISHU_DOMAIN = env.str("FEISHU_DOMAIN", default="https://open.feishu.cn").rstrip("/")
 
 # Keys that seal the bots' secrets in the database: the first seals, all unseal. Empty: made from SECRET_KEY.
-SEALING_KEYS = env.list("SEALING_KEYS", default=[])
+SEALING_KEYS = [key.strip() for key in secret("SEALING_KEYS").split(",") if key.strip()]
 
 # --- Receiving and sending ------------------------------------------------------------------------------
 # Feishu pushes an event again for up to 7 hours; older signatures are refused.
@@ -87,7 +105,9 @@ LOGGING = {
     "version": 1,
     "disable_existing_loggers": False,
     "formatters": {"line": {"format": "%(asctime)s %(levelname)-7s %(name)s  %(message)s"}},
-    "handlers": {"stdout": {"class": "logging.StreamHandler", "stream": "ext://sys.stdout", "formatter": "line"}},
+    "handlers": {
+        "stdout": {"class": "logging.StreamHandler", "stream": "ext://sys.stdout", "formatter": "line"}
+    },
     "root": {"handlers": ["stdout"], "level": "WARNING"},
     "loggers": {name: {"level": LOG_LEVEL} for name in ("botconsole", "events", "templates")},
 }

@@ -1,9 +1,9 @@
 """Every address of the console."""
 
-from django.conf.urls.i18n import set_language
 from django.contrib import admin
 from django.urls import path
 from django.views.generic import RedirectView
+from django.views.i18n import set_language
 
 from botconsole.health import healthz, readyz
 from events.views import webhook

@@ -86,7 +86,11 @@ class Worker:
         while not self._stopping.is_set():
             try:
                 parameters = connection.get_connection_params()
-                wanted = {name: parameters[name] for name in ("dbname", "user", "password", "host", "port") if name in parameters}
+                wanted = {
+                    name: parameters[name]
+                    for name in ("dbname", "user", "password", "host", "port")
+                    if name in parameters
+                }
                 with psycopg.connect(**wanted, autocommit=True) as listener:
                     listener.execute("LISTEN outbox")
                     while not self._stopping.is_set():

@@ -22,11 +22,17 @@ class Reaction(Enum):
 
 
 ADVICE: dict[Reaction, Text] = {
-    Reaction.RETRY: _("Feishu was busy or did not answer. It was tried again until the tries ran out: retry it later."),
+    Reaction.RETRY: _(
+        "Feishu was busy or did not answer. It was tried again until the tries ran out: retry it later."
+    ),
     Reaction.TOKEN: _("Feishu refuses the bot's access token. Check the App ID and App Secret, then retry."),
     Reaction.APP: _("Correct the app in Feishu's developer console, publish a version, then retry."),
-    Reaction.TARGET: _("The chat or person cannot be reached by this bot. Put the bot into the chat, then retry."),
-    Reaction.CONTENT: _("Feishu does not accept the content. Correct the template; the next message uses it."),
+    Reaction.TARGET: _(
+        "The chat or person cannot be reached by this bot. Put the bot into the chat, then retry."
+    ),
+    Reaction.CONTENT: _(
+        "Feishu does not accept the content. Correct the template; the next message uses it."
+    ),
     Reaction.GONE: _("The message to change no longer exists or is too old to change."),
 }
 UNKNOWN_ADVICE = _("Look the code up in Feishu's documentation; the log id helps their support.")
@@ -141,5 +147,3 @@ def explain(code: int | None) -> Explanation:
     if reaction is None:
         return Explanation(_("an error of Feishu's that the console does not know"), UNKNOWN_ADVICE)
     return Explanation(MEANINGS[reaction][code], ADVICE[reaction])
-
-

@@ -18,7 +18,7 @@ from django.db import transaction
 from django.utils import timezone
 
 from .codes import Reaction
-from .feishu import Answer, FeishuClient, FeishuError
+from .feishu import Answer, FeishuClient, FeishuError, load_sdk
 from .models import Attempt, Bot, OutboxItem
 
 log = logging.getLogger(__name__)
@@ -103,7 +103,9 @@ def find_sent(client: FeishuClient, item: OutboxItem, now: datetime) -> Answer |
     if not item.unsure or item.first_attempt_at is None or now - item.first_attempt_at < UUID_WINDOW:
         return None
     if item.arguments.get("receive_id_type") != "chat_id":
-        raise FeishuError("it may have been sent already, and there is no chat to look it up in", http_status=400)
+        raise FeishuError(
+            "it may have been sent already, and there is no chat to look it up in", http_status=400
+        )
     start = int(item.first_attempt_at.timestamp()) - 60
     for message in client.history(item.target, start, int(now.timestamp()) + 60):
         if _is_ours(message, item):
@@ -130,14 +132,22 @@ def record(item: OutboxItem, outcome: Outcome, jitter: float) -> None:
         if error is None:
             item.status, item.sent_at, item.error, item.error_code = OutboxItem.Status.SENT, now, "", None
             item.result = outcome.answer.data if outcome.answer else None
-            changes = {"status": item.status, "sent_at": now, "result": item.result, "error": "", "error_code": None}
+            changes = {
+                "status": item.status,
+                "sent_at": now,
+                "result": item.result,
+                "error": "",
+                "error_code": None,
+            }
             OutboxItem.objects.filter(pk=item.pk).exclude(status=OutboxItem.Status.SENT).update(**changes)
             return
         again_at = None
         if not error.permanent:
             again_at = next_attempt_at(now, item.attempt_count, error.retry_after_seconds, jitter)
         item.status = OutboxItem.Status.PENDING if again_at else OutboxItem.Status.FAILED
-        OutboxItem.objects.filter(pk=item.pk, status=OutboxItem.Status.SENDING, attempt_count=item.attempt_count).update(
+        OutboxItem.objects.filter(
+            pk=item.pk, status=OutboxItem.Status.SENDING, attempt_count=item.attempt_count
+        ).update(
             status=item.status,
             next_attempt_at=again_at or now,
             leased_until=None,
@@ -170,6 +180,7 @@ class Delivery:
     """One worker's calls in flight."""
 
     def __init__(self, calls_in_flight: int, wake: Callable[[], object]) -> None:
+        load_sdk()
         self._limit = calls_in_flight
         self._wake = wake
         self._pool = ThreadPoolExecutor(calls_in_flight, thread_name_prefix="delivery")
@@ -236,9 +247,11 @@ class Delivery:
 
 
 def _log(item: OutboxItem, outcome: Outcome) -> None:
-    line = "delivery %s to %s: %s in %d ms"
-    if outcome.error is None:
-        log.info(line, item.call, item.target, item.status, outcome.duration_ms)
+    error = outcome.error
+    if error is None:
+        log.info("delivery %s to %s: sent in %d ms", item.call, item.target, outcome.duration_ms)
     else:
-        log.warning(line + ", %s %s", item.call, item.target, item.status, outcome.duration_ms,
-                    outcome.error.code if outcome.error.code is not None else "", outcome.error.message)
+        log.warning(
+            "delivery %s to %s: %s after %d ms: %s %s",
+            item.call, item.target, item.status, outcome.duration_ms, error.code or "", error.message,
+        )  # fmt: skip

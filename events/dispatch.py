@@ -144,8 +144,16 @@ def _ms_since(started: float) -> int:
 def _log(event: Event, reaction: Reaction | None) -> None:
     where = f" in {event.chat_id}" if event.chat_id else ""
     if reaction is not None:
-        log.info("event %s %s%s: %s, %s", event.event_type, event.event_id, where, event.status, event.summary)
+        log.info(
+            "event %s %s%s: %s, %s", event.event_type, event.event_id, where, event.status, event.summary
+        )
     elif event.deliveries > 1 and not event.is_waiting:
-        log.info("event %s %s%s: delivery %d, not run again", event.event_type, event.event_id, where, event.deliveries)
+        log.info(
+            "event %s %s%s: delivery %d, not run again",
+            event.event_type,
+            event.event_id,
+            where,
+            event.deliveries,
+        )
     else:
         log.warning("event %s %s%s: failed, see the event log", event.event_type, event.event_id, where)

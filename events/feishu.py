@@ -10,6 +10,7 @@ import time
 import urllib.parse
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import requests
@@ -113,7 +114,7 @@ class FeishuClient:
         """The messages of a chat between two times (seconds), oldest first, all pages; raises FeishuError."""
         page_token = ""
         while True:
-            answer = self.execute(lambda token=page_token: _list_messages(chat_id, start, end, token))
+            answer = self.execute(partial(_list_messages, chat_id, start, end, page_token))
             yield from answer.data.get("items") or []
             page_token = str(answer.data.get("page_token") or "")
             if not answer.data.get("has_more") or not page_token:
@@ -168,6 +169,36 @@ class FeishuClient:
         return _read(response, unsure=bool(token))
 
 
+def long_connection_endpoint(app_id: str, app_secret: str, domain: str) -> Json:
+    """`{"URL", "ClientConfig"}` of a new long connection; the URL is a secret. Raises FeishuError."""
+    try:
+        response = requests.post(
+            f"{domain}/callback/ws/endpoint",
+            json={"AppID": app_id, "AppSecret": app_secret},  # capitalised: lower case is answered with 514
+            headers={"locale": "zh", "User-Agent": USER_AGENT},
+            timeout=(CONNECT_TIMEOUT_SECONDS, READ_TIMEOUT_SECONDS),
+        )
+    except requests.RequestException as error:
+        raise FeishuError(_network_message(error)) from error
+    document, status, _ = _read(response, unsure=False)
+    data = document.get("data")
+    if not isinstance(data, dict) or not data.get("URL"):
+        raise FeishuError("Feishu named no address for the long connection", http_status=status)
+    return data
+
+
+def frame_class() -> Any:
+    """The SDK's protobuf message of the long connection (SeqID, LogID, service, method, headers, payload)."""
+    from lark_oapi.ws.pb.pbbp2_pb2 import Frame
+
+    return Frame
+
+
+def load_sdk() -> None:
+    """Imports the SDK now (1 to 4 s), so that the first message does not wait for it."""
+    import lark_oapi  # noqa: F401
+
+
 def _read(response: requests.Response, *, unsure: bool) -> tuple[Json, int, str]:
     """The parsed answer, its status and log id; raises FeishuError unless `code` is 0."""
     status, headers = response.status_code, response.headers
@@ -218,7 +249,12 @@ def _send_message(arguments: Json, uuid: str) -> "BaseRequest":
         .uuid(uuid)
         .build()
     )
-    return CreateMessageRequest.builder().receive_id_type(arguments["receive_id_type"]).request_body(body).build()
+    return (
+        CreateMessageRequest.builder()
+        .receive_id_type(arguments["receive_id_type"])
+        .request_body(body)
+        .build()
+    )
 
 
 def _list_messages(chat_id: str, start: int, end: int, page_token: str) -> "BaseRequest":

@@ -11,7 +11,7 @@ from django.conf import settings
 from django.contrib.contenttypes.fields import GenericForeignKey
 from django.contrib.contenttypes.models import ContentType
 from django.core.validators import RegexValidator
-from django.db import connection, models
+from django.db import IntegrityError, connection, models
 from django.db.models import Exists, OuterRef, Q
 from django.urls import reverse
 from django.utils import timezone
@@ -35,7 +35,7 @@ def insert(row: models.Model, *, on_conflict: str, returning: str) -> tuple[Any,
     fields = [field for field in row._meta.concrete_fields if not field.primary_key]
     quote = connection.ops.quote_name
     values = [field.get_db_prep_save(field.pre_save(row, add=True), connection) for field in fields]
-    columns = ", ".join(quote(field.column) for field in fields)
+    columns = ", ".join(quote(str(field.column)) for field in fields)
     holders = ", ".join(["%s"] * len(fields))
     sql = (
         f"INSERT INTO {quote(row._meta.db_table)} AS existing ({columns}) VALUES ({holders})"  # noqa: S608
@@ -66,20 +66,28 @@ class Bot(models.Model):
     name = models.CharField(_("name"), max_length=80)
     slug = models.SlugField(_("slug"), unique=True, help_text=_("The last part of the request URL."))
     app_id = models.CharField(
-        _("App ID"), max_length=64, validators=[RegexValidator(r"^[A-Za-z0-9_-]+$", _("An App ID looks like cli_a1b2c3."))]
+        _("App ID"),
+        max_length=64,
+        validators=[RegexValidator(r"^[A-Za-z0-9_-]+$", _("An App ID looks like cli_a1b2c3."))],
     )
     domain = models.CharField(
         _("API domain"),
         max_length=200,
         default=default_domain,
-        validators=[RegexValidator(r"^https?://[A-Za-z0-9._\[\]:-]+$", _("Give scheme and host only: https://open.feishu.cn"))],
+        validators=[
+            RegexValidator(
+                r"^https?://[A-Za-z0-9._\[\]:-]+$", _("Give scheme and host only: https://open.feishu.cn")
+            )
+        ],
         help_text=_("https://open.feishu.cn for Feishu, https://open.larksuite.com for Lark."),
     )
     app_secret = SealedField(_("App Secret"))
     verification_token = SealedField(_("Verification Token"))
     encrypt_key = SealedField(_("Encrypt Key"), blank=True)
     enabled = models.BooleanField(
-        _("enabled"), default=True, help_text=_("A disabled bot stores its events but reacts to none and sends nothing.")
+        _("enabled"),
+        default=True,
+        help_text=_("A disabled bot stores its events but reacts to none and sends nothing."),
     )
     created_at = models.DateTimeField(_("created at"), default=timezone.now, editable=False)
 
@@ -95,14 +103,18 @@ class Bot(models.Model):
     @property
     def webhook_url(self) -> str:
         """The request URL to paste into Feishu's developer console."""
-        return settings.PUBLIC_URL + reverse("webhook", args=[self.slug])
+        return str(settings.PUBLIC_URL) + reverse("webhook", args=[self.slug])
 
 
 class RefusalManager(models.Manager["Refusal"]):
     def record(self, bot: Bot, reason: str, remote_address: str) -> None:
         """Keeps the reason for the operator; only the newest REFUSALS_KEPT of a bot stay."""
         self.create(bot=bot, reason=reason[:300], remote_address=remote_address[:64])
-        outdated = self.filter(bot=bot).order_by("-pk").values_list("pk", flat=True)[REFUSALS_KEPT : REFUSALS_KEPT + 1]
+        outdated = (
+            self.filter(bot=bot)
+            .order_by("-pk")
+            .values_list("pk", flat=True)[REFUSALS_KEPT : REFUSALS_KEPT + 1]
+        )
         for newest_outdated in outdated:
             self.filter(bot=bot, pk__lte=newest_outdated).delete()
 
@@ -152,10 +164,12 @@ class EventQuerySet(models.QuerySet["Event"]):
         event.late = now - event.created_at > timedelta(seconds=settings.LATE_AFTER_SECONDS)
         found = insert(
             event,
-            on_conflict=f"(bot_id, dedup_key) DO UPDATE SET deliveries = existing.deliveries + 1, {_APPEND_TIME[connection.vendor]}",
+            on_conflict="(bot_id, dedup_key) DO UPDATE SET deliveries = existing.deliveries + 1, "
+            + _APPEND_TIME[connection.vendor],
             returning="id, status, deliveries, tries, late, received_at",
         )
-        assert found is not None  # DO UPDATE always returns the row
+        if found is None:
+            raise IntegrityError("DO UPDATE returned no row")
         event.pk, event.status, event.deliveries, event.tries, event.late, event.received_at = found
         return event
 
@@ -241,12 +255,18 @@ class Event(models.Model):
         """The handler is through: the event is HANDLED or IGNORED."""
         self.status, self.summary, self.duration_ms = status, summary[:300], duration_ms
         self.tries, self.handled_at, self.next_try_at, self.error = self.tries + 1, timezone.now(), None, ""
-        self.save(update_fields=["status", "summary", "duration_ms", "tries", "handled_at", "next_try_at", "error"])
+        self.save(
+            update_fields=["status", "summary", "duration_ms", "tries", "handled_at", "next_try_at", "error"]
+        )
 
     def fail(self, error: BaseException, duration_ms: int) -> None:
         """The handler raised: kept with its traceback and run again after EVENT_RETRY_SECONDS."""
         wait = EVENT_RETRY_SECONDS[self.tries] if self.tries < len(EVENT_RETRY_SECONDS) else None
-        self.status, self.summary, self.duration_ms = Event.Status.FAILED, f"{type(error).__name__}: {error}"[:300], duration_ms
+        self.status, self.summary, self.duration_ms = (
+            Event.Status.FAILED,
+            f"{type(error).__name__}: {error}"[:300],
+            duration_ms,
+        )
         self.error = "".join(traceback.format_exception(error)).replace("\0", "\ufffd")
         self.tries += 1
         self.next_try_at = None if wait is None else timezone.now() + timedelta(seconds=wait)
@@ -260,7 +280,10 @@ class OutboxQuerySet(models.QuerySet["OutboxItem"]):
         A row waits for the earlier rows to its target; but one that has kept failing for HOLD stops holding.
         """
         earlier = OutboxItem.objects.filter(
-            bot=OuterRef("bot"), target=OuterRef("target"), pk__lt=OuterRef("pk"), status__in=OutboxItem.UNFINISHED
+            bot=OuterRef("bot"),
+            target=OuterRef("target"),
+            pk__lt=OuterRef("pk"),
+            status__in=OutboxItem.UNFINISHED,
         ).exclude(first_attempt_at__lt=now - OutboxItem.HOLD)
         waiting = Q(status=OutboxItem.Status.PENDING, next_attempt_at__lte=now)
         abandoned = Q(status=OutboxItem.Status.SENDING, leased_until__lt=now)
@@ -286,10 +309,16 @@ class OutboxItem(models.Model):
     HOLD = timedelta(minutes=2)
 
     bot = models.ForeignKey(Bot, models.CASCADE, related_name="outbox", verbose_name=_("bot"))
-    key = models.CharField(_("key"), max_length=200, unique=True, help_text=_("Derived from the cause: one cause, one row."))
-    uuid = models.CharField(_("uuid"), max_length=50, help_text=_("Feishu sends equal uuids once within an hour."))
+    key = models.CharField(
+        _("key"), max_length=200, unique=True, help_text=_("Derived from the cause: one cause, one row.")
+    )
+    uuid = models.CharField(
+        _("uuid"), max_length=50, help_text=_("Feishu sends equal uuids once within an hour.")
+    )
     call = models.CharField(_("call"), max_length=40)
-    target = models.CharField(_("target"), max_length=ID_LENGTH, help_text=_("The chat or person; order is kept per target."))
+    target = models.CharField(
+        _("target"), max_length=ID_LENGTH, help_text=_("The chat or person; order is kept per target.")
+    )
     arguments = models.JSONField(_("arguments"))
     cause = models.ForeignKey(
         Event, models.SET_NULL, null=True, blank=True, related_name="outbox", verbose_name=_("cause")
@@ -302,7 +331,9 @@ class OutboxItem(models.Model):
     next_attempt_at = models.DateTimeField(_("next attempt at"), default=timezone.now)
     leased_until = models.DateTimeField(_("leased until"), null=True, blank=True)
     first_attempt_at = models.DateTimeField(_("first attempt at"), null=True, blank=True)
-    attempt_count = models.PositiveIntegerField(_("tries"), default=0, help_text=_("Since it was queued, or retried by hand."))
+    attempt_count = models.PositiveIntegerField(
+        _("tries"), default=0, help_text=_("Since it was queued, or retried by hand.")
+    )
     unsure = models.BooleanField(
         _("unsure"), default=False, help_text=_("An earlier try got no answer: Feishu may have acted on it.")
     )
@@ -318,9 +349,13 @@ class OutboxItem(models.Model):
         verbose_name_plural = _("outbox")
         ordering = ("-pk",)
         indexes = (
-            models.Index(fields=("id",), condition=Q(status__in=("pending", "sending")), name="outbox_unfinished"),
             models.Index(
-                fields=("bot", "target", "id"), condition=Q(status__in=("pending", "sending")), name="outbox_order"
+                fields=("id",), condition=Q(status__in=("pending", "sending")), name="outbox_unfinished"
+            ),
+            models.Index(
+                fields=("bot", "target", "id"),
+                condition=Q(status__in=("pending", "sending")),
+                name="outbox_order",
             ),
             models.Index(fields=("subject_type", "subject_id"), name="outbox_by_subject"),
         )
@@ -348,7 +383,9 @@ class Attempt(models.Model):
         REFUSED = "refused", _("refused")
         UNKNOWN = "unknown", _("no answer")
 
-    item = models.ForeignKey(OutboxItem, models.CASCADE, related_name="attempts", verbose_name=_("outbox item"))
+    item = models.ForeignKey(
+        OutboxItem, models.CASCADE, related_name="attempts", verbose_name=_("outbox item")
+    )
     started_at = models.DateTimeField(_("started at"))
     duration_ms = models.PositiveIntegerField(_("duration (ms)"), default=0)
     outcome = models.CharField(_("outcome"), max_length=10, choices=Outcome.choices)
@@ -370,7 +407,9 @@ class HeartbeatManager(models.Manager["Heartbeat"]):
     def beat(self, kind: str, host: str, pid: int, started_at: datetime) -> None:
         """This process is alive now; rows of processes silent for a day are dropped."""
         now = timezone.now()
-        self.update_or_create(kind=kind, host=host, pid=pid, defaults={"started_at": started_at, "seen_at": now})
+        self.update_or_create(
+            kind=kind, host=host, pid=pid, defaults={"started_at": started_at, "seen_at": now}
+        )
         self.filter(seen_at__lt=now - timedelta(days=1)).delete()
 
     def alive(self, kind: str, within: timedelta) -> bool:
@@ -389,9 +428,9 @@ class Heartbeat(models.Model):
     objects: ClassVar[HeartbeatManager] = HeartbeatManager()
 
     class Meta:
-        constraints = (models.UniqueConstraint(fields=("kind", "host", "pid"), name="one_heartbeat_per_process"),)
+        constraints = (
+            models.UniqueConstraint(fields=("kind", "host", "pid"), name="one_heartbeat_per_process"),
+        )
 
     def __str__(self) -> str:
         return f"{self.kind} {self.host}:{self.pid}"
-
-

@@ -21,7 +21,9 @@ def send_card(
         "msg_type": "interactive",
         "content": dumps(card),
     }
-    item = OutboxItem(bot=bot, key=key, uuid=uuid_of(key), call="send_message", target=chat_id, arguments=arguments)
+    item = OutboxItem(
+        bot=bot, key=key, uuid=uuid_of(key), call="send_message", target=chat_id, arguments=arguments
+    )
     item.cause = cause
     if subject is not None:
         item.subject_type, item.subject_id = ContentType.objects.get_for_model(subject), subject.pk

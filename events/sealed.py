@@ -9,7 +9,6 @@ from django.conf import settings
 from django.db import models
 from django.utils.translation import gettext as _
 
-
 if TYPE_CHECKING:  # the class takes type arguments only in django-stubs
     _TextField = models.TextField[Any, Any]
 else:

@@ -42,14 +42,18 @@ class WelcomeTemplate(models.Model):
 
     bot = models.ForeignKey(Bot, models.CASCADE, related_name="welcome_templates", verbose_name=_("bot"))
     name = models.CharField(_("name"), max_length=80)
-    trigger = models.CharField(_("greets when"), max_length=30, choices=Trigger.choices, default=Trigger.MEMBER_JOINED)
+    trigger = models.CharField(
+        _("greets when"), max_length=30, choices=Trigger.choices, default=Trigger.MEMBER_JOINED
+    )
     chat_ids = models.JSONField(
         _("chats"),
         default=list,
         blank=True,
         help_text=_("One chat id (oc_...) a line. Empty: every chat without a template of its own."),
     )
-    card = models.TextField(_("card"), help_text=_("The card as JSON (1.0 or 2.0), with variables like {{ user.name }}."))
+    card = models.TextField(
+        _("card"), help_text=_("The card as JSON (1.0 or 2.0), with variables like {{ user.name }}.")
+    )
     enabled = models.BooleanField(_("enabled"), default=True)
     late_hours = models.PositiveIntegerField(
         _("greet late, up to (hours)"),
@@ -65,7 +69,9 @@ class WelcomeTemplate(models.Model):
         verbose_name = _("welcome template")
         verbose_name_plural = _("welcome templates")
         ordering = ("bot", "trigger", "name")
-        indexes = (models.Index(fields=("bot", "trigger"), condition=Q(enabled=True), name="welcome_enabled"),)
+        indexes = (
+            models.Index(fields=("bot", "trigger"), condition=Q(enabled=True), name="welcome_enabled"),
+        )
 
     def __str__(self) -> str:
         return self.name
@@ -97,7 +103,10 @@ class WelcomeTemplate(models.Model):
                 return [f"{problem.path}: {problem.message}" for problem in unknown]
             render(card, sample_variables(self.trigger, self.bot_name))
         except CardError as error:
-            return [f"{problem.path}: {problem.message}" if problem.path else problem.message for problem in error.problems]
+            return [
+                f"{problem.path}: {problem.message}" if problem.path else problem.message
+                for problem in error.problems
+            ]
         return []
 
     def _chat_problems(self) -> list[str]:
@@ -110,7 +119,9 @@ class WelcomeTemplate(models.Model):
 
     def _rival(self) -> WelcomeTemplate | None:
         """Another enabled template that is just as specific for one of the same chats."""
-        others = WelcomeTemplate.objects.filter(bot=self.bot, trigger=self.trigger, enabled=True).exclude(pk=self.pk)
+        others = WelcomeTemplate.objects.filter(bot=self.bot, trigger=self.trigger, enabled=True).exclude(
+            pk=self.pk
+        )
         return next((other for other in others if _equally_specific(self.chat_ids, other.chat_ids)), None)
 
     @property

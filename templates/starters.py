@@ -12,12 +12,13 @@ NAMES = {
     Trigger.BOT_JOINED: "机器人入群介绍",
 }
 TITLES = {
-    Trigger.MEMBER_JOINED: "欢迎加入{{ chat.name|default:\"本群\" }}",
+    Trigger.MEMBER_JOINED: '欢迎加入{{ chat.name|default:"本群" }}',
     Trigger.CONVERSATION_STARTED: "你好，我是{{ bot.name }}",
     Trigger.BOT_JOINED: "大家好，我是{{ bot.name }}",
 }
 TEXTS = {
-    Trigger.MEMBER_JOINED: "{{ users.mentions }} 欢迎你！\n\n- 先看一看**群公告**，了解这里在做什么\n- 有问题直接在群里问，大家都很乐意帮忙",
+    Trigger.MEMBER_JOINED: "{{ users.mentions }} 欢迎你！\n\n"
+    "- 先看一看**群公告**，了解这里在做什么\n- 有问题直接在群里问，大家都很乐意帮忙",
     Trigger.CONVERSATION_STARTED: "{{ users.mentions }} 很高兴认识你。\n\n需要帮助时，随时在这里给我发消息。",
     Trigger.BOT_JOINED: "我会在新成员加入时送上欢迎卡片，并把这里的事件记录在控制台，方便值班同学查看。",
 }
@@ -45,7 +46,8 @@ def make_starters(bot: Bot) -> list[WelcomeTemplate]:
     if bot.welcome_templates.exists():
         return []
     templates = [
-        WelcomeTemplate(bot=bot, trigger=trigger, name=NAMES[trigger], card=starter_card(trigger)) for trigger in Trigger
+        WelcomeTemplate(bot=bot, trigger=trigger, name=NAMES[trigger], card=starter_card(trigger))
+        for trigger in Trigger
     ]
     for template in templates:
         template.full_clean()

@@ -28,7 +28,9 @@ class Person:
     name: str = ""
 
 
-def welcome_variables(bot_name: str, chat_id: str, chat_name: str, people: Sequence[Person]) -> dict[str, Value]:
+def welcome_variables(
+    bot_name: str, chat_id: str, chat_name: str, people: Sequence[Person]
+) -> dict[str, Value]:
     """The values for one greeting; names stay as people typed them, the card language escapes them by place."""
     values: dict[str, Value] = {
         "chat.id": chat_id,
@@ -58,5 +60,3 @@ def sample_variables(trigger: str, bot_name: str) -> dict[str, Value]:
 def sample_people() -> dict[str, str]:
     """open_id -> name, for drawing the preview's mentions."""
     return {"ou_sample": _("Lin Xia")}
-
-

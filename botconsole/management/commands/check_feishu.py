@@ -34,7 +34,11 @@ class Command(BaseCommand):
         except FeishuError as error:
             explanation = explain(error.code)
             code = "" if error.code is None else f" {error.code}"
-            self.stdout.write(f"{bot.slug}:{code} {error.message}. {explanation.meaning}. {explanation.advice}")
+            self.stdout.write(
+                f"{bot.slug}:{code} {error.message}. {explanation.meaning}. {explanation.advice}"
+            )
             return False
-        self.stdout.write(f"{bot.slug}: {bot.domain} knows it as “{info.get('app_name', '')}” ({info.get('open_id', '')})")
+        self.stdout.write(
+            f"{bot.slug}: {bot.domain} knows it as “{info.get('app_name', '')}” ({info.get('open_id', '')})"
+        )
         return True

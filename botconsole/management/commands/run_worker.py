@@ -10,7 +10,9 @@ from botconsole.worker import Worker
 
 
 class Command(BaseCommand):
-    help = "Delivers the outbox and runs failed events again. SIGTERM: finishes the calls in flight, then ends."
+    help = (
+        "Delivers the outbox and runs failed events again. SIGTERM: finishes the calls in flight, then ends."
+    )
 
     def add_arguments(self, parser: ArgumentParser) -> None:
         parser.add_argument("--once", action="store_true", help="do everything that is due now, then end")

@@ -46,4 +46,6 @@ def require_free_port(host: str, port: int) -> None:
         try:
             probe.bind((host, port))
         except OSError as error:
-            raise CommandError(f"Cannot listen on {host}:{port}: {error.strerror}. Choose another port.") from error
+            raise CommandError(
+                f"Cannot listen on {host}:{port}: {error.strerror}. Choose another port."
+            ) from error

@@ -19,7 +19,9 @@ class Command(BaseCommand):
     help = "Creates or updates a bot from FEISHU_* and prints the request URL to paste into Feishu's console."
 
     def add_arguments(self, parser: ArgumentParser) -> None:
-        parser.add_argument("--slug", default="default", help="the last part of the request URL (default: default)")
+        parser.add_argument(
+            "--slug", default="default", help="the last part of the request URL (default: default)"
+        )
         parser.add_argument("--name", default="", help="the bot's name in the console")
 
     def handle(self, *args: Any, **options: Any) -> None:

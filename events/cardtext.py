@@ -72,7 +72,7 @@ def _div(element: Node, reader: Reader) -> Iterator[str]:
 
 
 def _image(element: Node, reader: Reader) -> Iterator[str]:
-    title, alt = (text_of(element.get(key), reader.locale) for key in ("title", "alt"))
+    title, alt = (words_of(element.get(key), reader) for key in ("title", "alt"))
     yield f"[{title or alt or 'image'}]"
 
 

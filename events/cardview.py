@@ -86,12 +86,15 @@ class _View(Controls):
     def template(self, data: Node) -> str:
         name = f"{string(data.get('template_id'))} {string(data.get('template_version_name'))}".strip()
         variables = "".join(
-            f"<tr><th>{escape(string(key))}</th><td>{escape(text_of(value, self.reader.locale))}</td></tr>"
+            f"<tr><th>{escape(string(key))}</th><td>{self.variable(value)}</td></tr>"
             for key, value in node(data.get("template_variable")).items()
         )
         table = html("table", f"<tbody>{variables}</tbody>", classes("table")) if variables else ""
         label = f"{self.word('template')} {name}"
         return block("body", block("unknown", escape(label)) + block("scroll", table))
+
+    def variable(self, value: object) -> str:
+        return to_html(text_of(value, self.reader.locale), self.reader, "lark_md")
 
     def card_link(self, link: Node) -> str:
         url = url_of(link)

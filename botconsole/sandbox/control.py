@@ -103,7 +103,9 @@ async def remove_member(world: World, request: Request, wanted: Wanted) -> Json:
 async def messages(world: World, request: Request, wanted: Wanted) -> Json:
     chat = world.must_chat(request.path_params["chat_id"])
     since, limit = _number(request, "since", 0), _number(request, "limit", 500)
-    return view.messages_view(world, chat["chat_id"], since, limit)
+    return view.messages_view(
+        world, chat["chat_id"], since, limit, request.query_params.get("locale") or "zh_cn"
+    )
 
 
 async def say(world: World, request: Request, wanted: Wanted) -> Json:

@@ -58,7 +58,8 @@ def callback_value(element: Json) -> Any:
 
 def _action(element: Json | None, wanted: Json) -> Json:
     """`event.action`: only keys that the component has."""
-    action: Json = {"tag": (element or {}).get("tag", "button"), "timezone": "Asia/Shanghai"}
+    tag = wanted.get("tag") or (element or {}).get("tag", "button")
+    action: Json = {"tag": tag, "timezone": "Asia/Shanghai"}
     value = wanted["value"] if "value" in wanted else callback_value(element or {})
     if value is None and "form_value" not in wanted and "option" not in wanted:
         raise PressError("this element calls nobody back (no callback value)")

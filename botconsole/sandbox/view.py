@@ -12,11 +12,11 @@ from botconsole.sandbox.world import World
 Json = dict[str, Any]
 
 
-def draw_card(world: World, card: Json, names: dict[str, str]) -> str:
+def draw_card(card: Json, names: dict[str, str], locale: str) -> str:
     """The card as safe HTML, drawn by the one module of the product the sandbox knows."""
     from events import cardview
 
-    return cardview.draw(card, people=names, image_url=lambda key: f"/_sandbox/images/{key}")
+    return cardview.draw(card, people=names, image_url=lambda key: f"/_sandbox/images/{key}", locale=locale)
 
 
 def person_view(person: Row) -> Json:
@@ -70,9 +70,9 @@ def _with_names(message: Row, text: str) -> str:
     return re.sub(r"@_user_\d+|@_all\b", lambda key: f"@{mentioned.get(key[0], key[0])}", text)
 
 
-def _html(world: World, message: Row, content: Json, names: dict[str, str]) -> str:
+def _html(message: Row, content: Json, names: dict[str, str], locale: str) -> str:
     if message["msg_type"] == "interactive":
-        return draw_card(world, content, names)
+        return draw_card(content, names, locale)
     if message["msg_type"] == "image":
         key = html.escape(str(content.get("image_key")))
         return f'<img class="picture" src="/_sandbox/images/{key}" alt="">'
@@ -82,7 +82,7 @@ def _html(world: World, message: Row, content: Json, names: dict[str, str]) -> s
     return f'<p class="said">[{html.escape(message["msg_type"])}]</p>'
 
 
-def message_view(world: World, message: Row, names: dict[str, str]) -> Json:
+def message_view(world: World, message: Row, names: dict[str, str], locale: str = "zh_cn") -> Json:
     """A message with its content parsed, and drawn."""
     content = json.loads(message["content"])
     by_app = message["sender_type"] == "app"
@@ -92,7 +92,7 @@ def message_view(world: World, message: Row, names: dict[str, str]) -> Json:
         "sender": {"id": message["sender_id"], "name": name, "type": message["sender_type"]},
         "msg_type": message["msg_type"],
         "content": content,
-        "html": "" if message["deleted"] else _html(world, message, content, names),
+        "html": "" if message["deleted"] else _html(message, content, names, locale),
         "create_time": message["create_ms"],
         "deleted": bool(message["deleted"]),
         "updated": bool(message["updated"]),
@@ -101,7 +101,7 @@ def message_view(world: World, message: Row, names: dict[str, str]) -> Json:
     }
 
 
-def messages_view(world: World, chat_id: str, since: int, limit: int) -> Json:
+def messages_view(world: World, chat_id: str, since: int, limit: int, locale: str) -> Json:
     """The last messages, oldest first; with `since` only those that changed after that revision."""
     rows = world.store.rows(
         "SELECT * FROM messages WHERE chat_id = ? AND revision > ?"
@@ -112,7 +112,7 @@ def messages_view(world: World, chat_id: str, since: int, limit: int) -> Json:
     )
     names = world.names()
     return {
-        "items": [message_view(world, row, names) for row in reversed(rows)],
+        "items": [message_view(world, row, names, locale) for row in reversed(rows)],
         "revision": max([since, *(row["revision"] for row in rows)]),
     }
 

@@ -1,0 +1,69 @@
+// The page's two languages; the choice is kept in the browser.
+const WORDS = {
+  zh: {
+    title: "沙盒", not_feishu: "本地沙盒，不是飞书。", not_feishu_more: "这里的人、群和消息都是虚构的，不会离开这台电脑。",
+    chats: "会话", platform: "开放平台", live: "实时更新", offline: "连接已断开，正在重连",
+    new_group: "新建群", open_conversation: "打开与机器人的会话", back: "返回", members: "成员", name: "名字",
+    add_member: "添加成员", remove: "移出", send: "发送", say: "发一条消息", act_as: "身份", at_bot: "@机器人",
+    people_count: "{n} 人", bot_out: "机器人不在群里", dissolved: "群已解散", p2p: "与机器人的单聊",
+    recalled: "撤回了一条消息", recall: "撤回", edited: "已编辑", bot: "机器人", owner: "群主", empty_chat: "还没有消息。添加一位成员，看看机器人怎么欢迎。",
+    empty_p2p: "还没有消息。", nobody: "群里还没有人", cancel: "取消", create: "创建", open: "打开", ok: "确定", who: "谁", someone_new: "一位新同事",
+    with_bot: "把机器人拉进群", conversation_hint: "第一次打开会推送 p2p_chat_create，每次打开都会推送 bot_p2p_chat_entered。",
+    webhook: "请求地址", webhook_hint: "保存时像飞书一样先发送 url_verification，1 秒内答对才保存。", save: "保存", saved: "已保存",
+    clock: "平台时钟", clock_hint: "重推间隔 15 秒、5 分钟、1 小时、6 小时，以及去重窗口都按这个速度走。", reset: "重置沙盒",
+    reset_hint: "清空群、消息和推送，回到最初的样子。", reset_sure: "确定清空吗？", faults: "故障开关", faults_hint: "对机器人之后的调用生效，用来演练。",
+    how_often: "次数", until_off: "直到关闭", next_times: "接下来 {n} 次", limits: "频率（每分钟 1000 次，每秒 50 次）", quiet: "最近一分钟没有调用",
+    fault_down: "断网", fault_slow: "慢 5 秒", fault_502: "HTTP 502", fault_token: "令牌失效", fault_limit: "频率限制", fault_drop: "丢弃回答",
+    none_active: "没有打开的故障", off: "关闭", left: "还剩 {n} 次", pushes: "推送", calls: "接口调用", no_pushes: "还没有推送", no_calls: "机器人还没有调用过接口",
+    again: "再推一次", next_try: "下次 {t}", tries: "{n} 次", acked: "已确认", retrying: "等待重推", gone: "已放弃", waiting: "发送中", sending: "发送中",
+    "no webhook": "未配置地址", unknown_call: "沙盒不认识", request: "请求", answer: "回答", no_callback: "这个按钮不会回调",
+    timeout: "超时", "no connection": "无法连接", press_ok: "已回调，{ms} 毫秒", press_failed: "出错了，请稍后重试  code: {code}",
+  },
+  en: {
+    title: "Sandbox", not_feishu: "A local sandbox, not Feishu.", not_feishu_more: "People, groups and messages here are invented and never leave this computer.",
+    chats: "Chats", platform: "Platform", live: "updates live", offline: "connection lost, trying again",
+    new_group: "New group", open_conversation: "Open a chat with the bot", back: "Back", members: "Members", name: "Name",
+    add_member: "Add member", remove: "Remove", send: "Send", say: "Write a message", act_as: "As", at_bot: "@bot",
+    people_count: "{n} people", bot_out: "the bot is not in this group", dissolved: "dissolved", p2p: "direct chat with the bot",
+    recalled: "recalled a message", recall: "Recall", edited: "edited", bot: "BOT", owner: "Owner", empty_chat: "No messages yet. Add a member and see how the bot greets them.",
+    empty_p2p: "No messages yet.", nobody: "Nobody is in this group yet", cancel: "Cancel", create: "Create", open: "Open", ok: "OK", who: "Who", someone_new: "Somebody new",
+    with_bot: "Bring the bot in", conversation_hint: "The first time pushes p2p_chat_create; every time pushes bot_p2p_chat_entered.",
+    webhook: "Request URL", webhook_hint: "Saving sends url_verification first, as Feishu does; it must be answered within 1 s.", save: "Save", saved: "Saved",
+    clock: "The platform's clock", clock_hint: "Retries after 15 s, 5 min, 1 h, 6 h and the uuid windows run at this speed.", reset: "Reset the sandbox",
+    reset_hint: "Empties groups, messages and pushes; back to the beginning.", reset_sure: "Empty everything?", faults: "Faults", faults_hint: "They act on the bot's next calls: rehearse an outage.",
+    how_often: "How often", until_off: "until switched off", next_times: "the next {n}", limits: "Rates (1000 a minute, 50 a second)", quiet: "no calls in the last minute",
+    fault_down: "Down", fault_slow: "Slow by 5 s", fault_502: "HTTP 502", fault_token: "Token expired", fault_limit: "Rate limit", fault_drop: "Drop the answer",
+    none_active: "No fault is on", off: "Off", left: "{n} left", pushes: "Pushes", calls: "API calls", no_pushes: "Nothing was pushed yet", no_calls: "The bot made no call yet",
+    again: "Push again", next_try: "next {t}", tries: "{n} tries", acked: "acknowledged", retrying: "will retry", gone: "given up", waiting: "sending", sending: "sending",
+    "no webhook": "no URL", unknown_call: "unknown to the sandbox", request: "Request", answer: "Answer", no_callback: "This button calls nobody back",
+    timeout: "timeout", "no connection": "no connection", press_ok: "called back in {ms} ms", press_failed: "Something went wrong, try again later  code: {code}",
+  },
+};
+
+let language = localStorage.getItem("sandbox-language") || (/^en/i.test(navigator.language) ? "en" : "zh");
+
+export const current = () => language;
+
+export function word(key, values = {}) {
+  const text = WORDS[language][key] ?? key;
+  return text.replace(/\{(\w+)\}/g, (_, name) => values[name] ?? "");
+}
+
+export function choose(next) {
+  language = next;
+  localStorage.setItem("sandbox-language", next);
+}
+
+// Writes the words into every element that asks for one.
+export function speak() {
+  document.documentElement.lang = language === "zh" ? "zh-CN" : "en";
+  document.title = word("title");
+  for (const element of document.querySelectorAll("[data-word]")) element.textContent = word(element.dataset.word);
+  for (const element of document.querySelectorAll("[data-word-placeholder]")) {
+    element.placeholder = word(element.dataset.wordPlaceholder);
+    element.setAttribute("aria-label", element.placeholder);
+  }
+  for (const element of document.querySelectorAll("[data-word-label]")) element.setAttribute("aria-label", word(element.dataset.wordLabel));
+  for (const element of document.querySelectorAll("[data-word-title]")) element.title = word(element.dataset.wordTitle);
+  document.getElementById("language").textContent = language === "zh" ? "English" : "中文";
+}

@@ -177,6 +177,18 @@ class EventQuerySet(models.QuerySet["Event"]):
         """Failed events whose next try has come."""
         return self.filter(status=Event.Status.FAILED, next_try_at__lte=now)
 
+    def retry(self, now: datetime) -> int:
+        """Lets the worker run failed events once more; the number of rows."""
+        return self.filter(status=Event.Status.FAILED).update(next_try_at=now)
+
+    def chat_names(self, newest: int = 500) -> dict[str, str]:
+        """chat_id -> the name last heard (or ""), from the newest of these events that can carry one."""
+        named = self.filter(event_type__in=Event.TYPES_WITH_CHAT_NAME).exclude(chat_id="").order_by("-pk")
+        names: dict[str, str] = {}
+        for chat_id, name in named.values_list("chat_id", "body__event__name")[:newest]:
+            names[chat_id] = names.get(chat_id) or (name if isinstance(name, str) else "")
+        return names
+
 
 # A redelivery's time goes to the end of the list; the list stops growing at DELIVERY_TIMES_KEPT.
 _APPEND_TIME = {
@@ -197,6 +209,13 @@ class Event(models.Model):
         HANDLED = "handled", _("handled")
         IGNORED = "ignored", _("ignored")
         FAILED = "failed", _("failed")
+
+    TYPES_WITH_CHAT_NAME = (
+        "im.chat.member.user.added_v1",
+        "im.chat.member.user.deleted_v1",
+        "im.chat.member.bot.added_v1",
+        "im.chat.member.bot.deleted_v1",
+    )
 
     bot = models.ForeignKey(Bot, models.CASCADE, related_name="events", verbose_name=_("bot"))
     event_id = models.CharField(_("event id"), max_length=ID_LENGTH)

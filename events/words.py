@@ -1,0 +1,178 @@
+"""What operators read instead of identifiers: event types, calls, outcomes and refusals in words.
+
+Outcomes and refusals are stored in English, as the program said them; they are translated when shown.
+"""
+
+import re
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from django.utils.functional import Promise
+from django.utils.translation import gettext as _now
+from django.utils.translation import gettext_lazy as _
+
+from .envelope import dig, text_at
+from .models import Event
+
+Text = str | Promise
+
+EVENT_TYPES: Mapping[str, Text] = {
+    "im.chat.member.user.added_v1": _("Someone joined a group"),
+    "im.chat.member.user.deleted_v1": _("Someone left a group"),
+    "im.chat.member.user.withdrawn_v1": _("An invitation was withdrawn"),
+    "im.chat.member.bot.added_v1": _("The bot was added to a group"),
+    "im.chat.member.bot.deleted_v1": _("The bot was removed from a group"),
+    "im.chat.updated_v1": _("A group was changed"),
+    "im.chat.disbanded_v1": _("A group was dissolved"),
+    "im.chat.access_event.bot_p2p_chat_entered_v1": _("Someone opened the conversation with the bot"),
+    "p2p_chat_create": _("First conversation with the bot"),
+    "im.message.receive_v1": _("A message came in"),
+    "im.message.message_read_v1": _("A message was read"),
+    "im.message.recalled_v1": _("A message was recalled"),
+    "im.message.reaction.created_v1": _("Someone reacted to a message"),
+    "im.message.reaction.deleted_v1": _("A reaction was taken back"),
+    "card.action.trigger": _("A card's button was pressed"),
+    "application.bot.menu_v6": _("The bot's menu was used"),
+    "app_ticket": _("Feishu renewed the app ticket"),
+}
+
+CALLS: Mapping[str, Text] = {
+    "send_message": _("Send a message"),
+    "reply_message": _("Answer a message"),
+    "update_message": _("Change a card"),
+    "update_card": _("Change a card"),
+    "create_chat": _("Create a group"),
+    "update_chat": _("Change a group"),
+    "rename_chat": _("Rename a group"),
+    "add_members": _("Add people to a group"),
+    "pin_message": _("Pin a message"),
+}
+MESSAGES: Mapping[str, Text] = {
+    "interactive": _("Send a card"),
+    "text": _("Send a text"),
+    "post": _("Send a formatted text"),
+    "image": _("Send an image"),
+}
+
+# What handlers and the webhook say of themselves: a pattern and its translation, with the pattern's groups.
+OUTCOMES: tuple[tuple[str, Text], ...] = (
+    (r"“(?P<name>.+)” queued", _("“%(name)s” queued")),
+    (r"was queued before", _("was queued before")),
+    (r"greeted before", _("greeted before")),
+    (r"the bot is disabled", _("the bot is disabled")),
+    (r"no handler for this type", _("no handler for this type")),
+    (r"no template for this chat", _("no template for this chat")),
+    (r"the event names nobody", _("the event names nobody")),
+    (r"the event names no chat", _("the event names no chat")),
+    (r"too late to greet: (?P<delay>.+) after it happened", _("too late to greet: %(delay)s after it happened")),
+    (r"the worker stopped during this try", _("the worker stopped during this try")),
+)
+_KEY = _("the signature does not match: is the Encrypt Key the one in Feishu's console?")
+REFUSALS: tuple[tuple[str, Text], ...] = (
+    (r"the signature headers are missing", _("the signature headers are missing")),
+    (r"the signature does not match: .*", _KEY),
+    (
+        r"the signature's timestamp is too far from now: .*",
+        _("the signature's timestamp is too far from now: replayed, or a clock is wrong"),
+    ),
+    (
+        r"the body is not encrypted, but .*",
+        _("the body is not encrypted, but this bot has an Encrypt Key"),
+    ),
+    (
+        r"the body does not decrypt: .*",
+        _("the body does not decrypt: is the Encrypt Key the one in Feishu's console?"),
+    ),
+    (r"the body is not JSON", _("the body is not JSON")),
+    (r"the body is not a JSON object", _("the body is not a JSON object")),
+    (
+        r"this bot has no Verification Token yet: .*",
+        _("this bot has no Verification Token yet: enter it in the admin"),
+    ),
+    (
+        r"the token does not match: .*",
+        _("the token does not match: is the Verification Token the one in Feishu's console?"),
+    ),
+    (r"the challenge is not text", _("the challenge is not text")),
+    (r"neither a v1.0 event .*", _("neither a v1.0 event (uuid) nor a v2.0 event (schema)")),
+    (r"the event has no id or no type", _("the event has no id or no type")),
+    (
+        r"an id of the event is longer than (?P<length>\d+) characters",
+        _("an id of the event is longer than %(length)s characters"),
+    ),
+    (
+        r"the event is for app (?P<app>.+), not for this bot's app",
+        _("the event is for app %(app)s, not for this bot's app"),
+    ),
+    (
+        r"A secret was sealed with another key.*",
+        _("A secret was sealed with another key. Restore SEALING_KEYS, or enter the secret again."),
+    ),
+)
+
+
+def type_words(event_type: str) -> str:
+    """The event type as a sentence; empty for one we have no words for."""
+    return str(EVENT_TYPES.get(event_type, ""))
+
+
+def call_words(call: str, arguments: Mapping[str, Any]) -> str:
+    """What the call does; a call we have no words for is shown as it is named."""
+    kind = MESSAGES.get(str(arguments.get("msg_type"))) if call == "send_message" else None
+    return str(kind or CALLS.get(call, call))
+
+
+def outcome_words(summary: str) -> str:
+    return _translated(summary, OUTCOMES)
+
+
+def refusal_words(reason: str) -> str:
+    return _translated(reason, REFUSALS)
+
+
+def _translated(text: str, table: Iterable[tuple[str, Text]]) -> str:
+    for pattern, words in table:
+        if match := re.fullmatch(pattern, text, re.DOTALL):
+            return str(words) % match.groupdict() if match.groupdict() else str(words)
+    return text
+
+
+def short_id(identifier: str) -> str:
+    """An id that still can be told apart: its kind and its end."""
+    return identifier if len(identifier) <= 14 else f"{identifier[:5]}…{identifier[-6:]}"
+
+
+def chat_name(event: Event) -> str:
+    """The group's name, where the event carries it."""
+    return text_at(event.payload, "name") if event.event_type.startswith("im.chat.") else ""
+
+
+def people_in(event: Event) -> dict[str, str]:
+    """open_id -> name (may be empty) of those the event is about: who joined, who wrote, who pressed."""
+    users = event.payload.get("users")
+    found = {
+        text_at(user, "user_id.open_id"): text_at(user, "name")
+        for user in (users if isinstance(users, list) else [])
+    }
+    if not found and isinstance(dig(event.payload, "user"), dict):
+        found = {text_at(event.payload, "user.open_id"): text_at(event.payload, "user.name")}
+    found.pop("", None)
+    if not found and event.actor_open_id:
+        found = {event.actor_open_id: ""}
+    return found
+
+
+def people_words(event: Event, limit: int = 3) -> str:
+    """The first few people by name, or by shortened id."""
+    people = [name or short_id(open_id) for open_id, name in people_in(event).items()]
+    more = len(people) - limit
+    names = "、".join(people[:limit])
+    return _now("%(names)s and %(count)d more") % {"names": names, "count": more} if more > 0 else names
+
+
+def event_words(event: Event, chat: str = "") -> str:
+    """The whole event as one sentence: what happened, who, where."""
+    what = type_words(event.event_type) or event.event_type
+    who = people_words(event)
+    where = chat or chat_name(event) or short_id(event.chat_id)
+    return " · ".join(part for part in (what, who, where) if part)

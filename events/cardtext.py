@@ -39,6 +39,7 @@ def _element(element: Node, reader: Reader, depth: int) -> Iterator[str]:
     tag = string(element.get("tag"))
     if tag in _LINES:
         yield from _LINES[tag](element, reader)
+        yield from _lines([element.get("extra")], reader, depth + 1)
     elif placeholder := text_of(element.get("placeholder"), reader.locale):
         yield f"[ {placeholder} ]"
     elif tag in {"note", "action"}:
@@ -67,8 +68,6 @@ def _div(element: Node, reader: Reader) -> Iterator[str]:
         yield text
     for item in nodes(element.get("fields")):
         yield words_of(item.get("text"), reader)
-    if "extra" in element:
-        yield from _lines([element["extra"]], reader, MAX_DEPTH)
 
 
 def _image(element: Node, reader: Reader) -> Iterator[str]:

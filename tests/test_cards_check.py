@@ -202,7 +202,10 @@ def test_the_empty_card_is_accepted():
             ),
         ),
         ({"type": "card", "data": {}}, Problem("type", 'Only "template" can be sent this way.')),
-        ({"elements": float("nan")}, Problem("", "This cannot be written as JSON: Out of range float values are not JSON compliant.")),
+        (
+            {"elements": float("nan")},
+            Problem("", "This cannot be written as JSON: Out of range float values are not JSON compliant."),
+        ),
         (one({"tag": "hr", "x": "\ud800"}), Problem("", "The card holds half of a character (a lone surrogate).")),
     ],
 )  # fmt: skip
@@ -279,8 +282,22 @@ HOSTILE = [
     [{"tag": 1}],
     "\x00",
 ]
-KEYS = ["tag", "elements", "columns", "actions", "options", "fields", "header", "text", "confirm", "behaviors", "extra",
-        "value", "type", "name", "content", "rows", "width", "element_id", "template", "text_tag_list", "url"]  # fmt: skip
+KEYS = [
+    *(
+        "tag",
+        "elements",
+        "columns",
+        "actions",
+        "options",
+        "fields",
+        "header",
+        "text",
+        "confirm",
+        "behaviors",
+        "extra",
+    ),
+    *("value", "type", "name", "content", "rows", "width", "element_id", "template", "text_tag_list", "url"),
+]
 TAGS = ["button", "form", "column_set", "table", "div", "markdown", "img", "action", "select_static", "input"]
 
 

@@ -75,14 +75,8 @@ def _account() -> dict[str, Any]:
 
 
 def _initialise(binaries: Path, directory: Path, account: dict[str, Any]) -> None:
-    command = [
-        binaries / "initdb",
-        "-D",
-        directory / "data",
-        "-U",
-        ROLE,
-        f"--pwfile={directory / 'password'}",
-    ]
+    command = [str(binaries / "initdb"), "-D", str(directory / "data"), "-U", ROLE]
+    command += [f"--pwfile={directory / 'password'}"]
     command += ["--auth=password", "--encoding=UTF8", "--locale=C.UTF-8", "--no-sync"]
     done = subprocess.run(command, cwd=directory, capture_output=True, text=True, check=False, **account)
     if done.returncode:
@@ -91,17 +85,8 @@ def _initialise(binaries: Path, directory: Path, account: dict[str, Any]) -> Non
 
 def _serve(binaries: Path, directory: Path, account: dict[str, Any]) -> tuple[subprocess.Popen[bytes], int]:
     port = free_port()
-    command = [
-        binaries / "postgres",
-        "-D",
-        directory / "data",
-        "-k",
-        directory,
-        "-h",
-        "127.0.0.1",
-        "-p",
-        str(port),
-    ]
+    command = [str(binaries / "postgres"), "-D", str(directory / "data"), "-k", str(directory)]
+    command += ["-h", "127.0.0.1", "-p", str(port)]
     command += [word for option in OPTIONS for word in ("-c", option)]
     with (directory / "log").open("wb") as log:
         server = subprocess.Popen(  # a session of its own: Ctrl-C is for pytest, which then stops it

@@ -171,7 +171,7 @@ _ADDRESS_BEGINS = re.compile(
 )  # url, [t](url), <link url='url'>
 _OPEN_ID = re.compile(r"[A-Za-z0-9_-]+", re.ASCII)
 # Control characters, bidirectional overrides (they would turn round the text after a name), lone surrogates.
-_UNSEEN = re.compile("[\x00-\x08\x0e-\x1b\x7f\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
+_UNSEEN = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
 _URL_MARKS = ":/?#@!$&+,=%"  # may stay in an address of ours: none of them ends a link or an attribute
 _REASONS: Mapping[str, str | Promise] = {
     "Expecting value": gettext_lazy("a value is missing here (a text needs double quotes)."),

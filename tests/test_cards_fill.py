@@ -154,7 +154,7 @@ def test_lines_of_a_value_break_as_the_version_allows():
 
 
 def test_characters_that_hide_or_turn_text_round_are_removed():
-    value = "a\x00b\u202ec\u2066d\ud800e\x1bf"
+    value = "a\x00b\u202ec\u2066d\ud800e\x1bf\x1c"
     card = {"tag": "plain_text", "content": "{{ a }}"}
     assert cards.fill(card, {"a": value}) == {"tag": "plain_text", "content": "abcdef"}
 
@@ -230,8 +230,8 @@ def test_a_card_of_a_thousand_levels_is_refused_not_recursed_into(work):
     ("text", "problem"),
     [
         (
-            '{"a": 1,}',
-            "Line 1, column 9: a name in double quotes must stand here (no comma after the last one).",
+            "{a: 1}",
+            "Line 1, column 2: a name in double quotes must stand here (no comma after the last one).",
         ),
         ('{\n "a" 1}', "Line 2, column 6: a colon is missing after the name."),
         ('{"a": "b', "Line 1, column 7: the text that starts here is never closed."),

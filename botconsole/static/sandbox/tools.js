@@ -38,9 +38,9 @@ export function make(tag, properties = {}, ...children) {
 }
 
 export function avatar(name, isBot = false) {
-  let sum = 0;
-  for (const letter of name) sum = (sum * 31 + letter.codePointAt(0)) % 997;
-  return make("span", { class: `avatar ${isBot ? "of-bot" : `tint-${sum % 8}`}`, "aria-hidden": "true" }, [...name][0] || "?");
+  let sum = 7;
+  for (const letter of name) sum = Math.imul(sum ^ letter.codePointAt(0), 2654435761);
+  return make("span", { class: `avatar ${isBot ? "of-bot" : `tint-${(sum >>> 20) % 8}`}`, "aria-hidden": "true" }, [...name][0] || "?");
 }
 
 export function clockTime(milliseconds, seconds = false) {

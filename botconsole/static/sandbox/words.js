@@ -3,7 +3,7 @@ const WORDS = {
   zh: {
     title: "沙盒", not_feishu: "本地沙盒，不是飞书。", not_feishu_more: "这里的人、群和消息都是虚构的，不会离开这台电脑。",
     chats: "会话", platform: "开放平台", live: "实时更新", offline: "连接已断开，正在重连",
-    new_group: "新建群", open_conversation: "打开与机器人的会话", back: "返回", members: "成员", name: "名字",
+    new_group: "新建群", open_conversation: "打开机器人会话", back: "返回", members: "成员", name: "名字",
     add_member: "添加成员", remove: "移出", send: "发送", say: "发一条消息", act_as: "身份", at_bot: "@机器人",
     people_count: "{n} 人", bot_out: "机器人不在群里", dissolved: "群已解散", p2p: "与机器人的单聊",
     recalled: "撤回了一条消息", recall: "撤回", edited: "已编辑", bot: "机器人", owner: "群主", empty_chat: "还没有消息。添加一位成员，看看机器人怎么欢迎。",
@@ -22,7 +22,7 @@ const WORDS = {
   en: {
     title: "Sandbox", not_feishu: "A local sandbox, not Feishu.", not_feishu_more: "People, groups and messages here are invented and never leave this computer.",
     chats: "Chats", platform: "Platform", live: "updates live", offline: "connection lost, trying again",
-    new_group: "New group", open_conversation: "Open a chat with the bot", back: "Back", members: "Members", name: "Name",
+    new_group: "New group", open_conversation: "Chat with the bot", back: "Back", members: "Members", name: "Name",
     add_member: "Add member", remove: "Remove", send: "Send", say: "Write a message", act_as: "As", at_bot: "@bot",
     people_count: "{n} people", bot_out: "the bot is not in this group", dissolved: "dissolved", p2p: "direct chat with the bot",
     recalled: "recalled a message", recall: "Recall", edited: "edited", bot: "BOT", owner: "Owner", empty_chat: "No messages yet. Add a member and see how the bot greets them.",

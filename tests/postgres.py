@@ -100,6 +100,7 @@ def _serve(binaries: Path, directory: Path, account: dict[str, Any]) -> tuple[su
             **account,
         )
     atexit.register(_stop, server, os.getpid())
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # tidies up as Ctrl-C does
     return server, port
 
 

@@ -3,8 +3,11 @@
 import os
 from pathlib import Path
 
+import django_stubs_ext
 import environ
 from django.core.exceptions import ImproperlyConfigured
+
+django_stubs_ext.monkeypatch()  # lets ModelAdmin[Event] and the like be written as the type checker wants them
 
 BASE_DIR = Path(__file__).resolve().parent.parent
 

@@ -8,7 +8,8 @@ import time
 
 import psycopg
 from django.conf import settings
-from django.db import InterfaceError, OperationalError, close_old_connections, connection
+from django.db import Error as AnyDatabaseError
+from django.db import close_old_connections, connection
 from django.utils import timezone
 
 from events.delivery import Delivery
@@ -76,7 +77,7 @@ class Worker:
         """A database that is away for a while must not end the worker."""
         try:
             turn()  # type: ignore[operator]
-        except (OperationalError, InterfaceError):
+        except AnyDatabaseError:
             log.exception("the database is out of reach; trying again")
             close_old_connections()
             self._stopping.wait(2)

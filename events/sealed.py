@@ -2,18 +2,12 @@
 
 import base64
 import hashlib
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from cryptography.fernet import Fernet, InvalidToken, MultiFernet
 from django.conf import settings
 from django.db import models
 from django.utils.translation import gettext as _
-
-if TYPE_CHECKING:  # the class takes type arguments only in django-stubs
-    _TextField = models.TextField[Any, Any]
-else:
-    _TextField = models.TextField
-
 
 class UnsealError(Exception):
     """The text was sealed with a key that is no longer among SEALING_KEYS (or made from another SECRET_KEY)."""
@@ -69,7 +63,7 @@ class Secret:
         return "<Secret>"
 
 
-class SealedField(_TextField):
+class SealedField(models.TextField[Any, Any]):
     """A TextField whose Python value is a `Secret`; plain text assigned to it is sealed when saved."""
 
     def from_db_value(self, value: str | None, *_: object) -> Secret:

@@ -4,7 +4,7 @@ import logging
 from datetime import timedelta
 
 from django.conf import settings
-from django.db import InterfaceError, OperationalError
+from django.db import Error as AnyDatabaseError
 from django.http import HttpRequest, HttpResponse, JsonResponse
 from django.utils import timezone
 from django.views.decorators.csrf import csrf_exempt
@@ -31,7 +31,7 @@ def webhook(request: HttpRequest, slug: str = "") -> HttpResponse:
         if bot is None:
             return JsonResponse({"msg": "not found"}, status=404)
         return _receive(bot, request)
-    except (OperationalError, InterfaceError):
+    except AnyDatabaseError:
         log.exception("the database did not take an event; Feishu will push it again")
         return JsonResponse({"msg": "try again later"}, status=503)
 
@@ -65,5 +65,5 @@ def _record(bot: Bot, reason: Exception, request: HttpRequest) -> None:
     log.warning("refused a request to bot %s: %s", bot.slug, reason)
     try:
         Refusal.objects.record(bot, str(reason), request.META.get("REMOTE_ADDR", ""))
-    except (OperationalError, InterfaceError):
+    except AnyDatabaseError:
         log.exception("the refusal could not be recorded")

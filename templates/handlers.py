@@ -28,12 +28,13 @@ def greet_conversation(event: Event) -> Reaction:
     open_id = text_at(event.payload, "user.open_id", "operator_id.open_id", "operator.open_id")
     if not open_id:
         return ignored("the event names nobody")
-    if Greeting.objects.filter(bot_id=event.bot_id, open_id=open_id).exists():
+    greeting = Greeting(bot_id=event.bot_id, open_id=open_id)
+    if not insert_once(greeting):
         return ignored("greeted before")
     person = Person(open_id, text_at(event.payload, "user.name"))
     reaction = _greet(event, Trigger.CONVERSATION_STARTED, [person], key=f"hello:{event.bot_id}:{open_id}")
-    if reaction.status == Event.Status.HANDLED:
-        insert_once(Greeting(bot_id=event.bot_id, open_id=open_id))
+    if reaction.status != Event.Status.HANDLED:
+        greeting.delete()  # not greeted after all: a template made later still may
     return reaction
 
 

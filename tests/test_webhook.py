@@ -1,0 +1,188 @@
+"""The webhook over HTTP: what is answered, what is stored, what is refused."""
+
+import json
+import time
+from typing import Any
+
+import pytest
+from django.test import Client
+
+from events.models import Bot, Event, OutboxItem, Refusal
+from templates.starters import make_starters
+from tests.feishu_events import (
+    ENCRYPT_KEY,
+    bot_entered,
+    challenge,
+    member_joined,
+    message_received,
+    p2p_chat_create,
+    v2,
+)
+
+pytestmark = pytest.mark.django_db
+
+
+def test_an_event_is_answered_200_and_stored(bot: Bot, push: Any) -> None:
+    assert push(bot, member_joined(event_id="ev_1")).status_code == 200
+    event = Event.objects.get()
+    assert (event.event_id, event.transport, event.deliveries, event.late) == ("ev_1", "webhook", 1, False)
+
+
+def test_an_unknown_type_is_stored_and_answered_200(bot: Bot, push: Any) -> None:
+    assert push(bot, v2("im.chat.disbanded_v1", {"chat_id": "oc_1"})).status_code == 200
+    assert Event.objects.get().status == Event.Status.IGNORED
+
+
+def test_a_duplicate_event_is_answered_but_not_handled_twice(bot: Bot, push: Any) -> None:
+    make_starters(bot)
+    for _ in range(3):
+        assert push(bot, member_joined(event_id="ev_1")).status_code == 200
+    event = Event.objects.get()
+    assert (event.deliveries, len(event.delivery_times), event.tries) == (3, 3, 1)
+    assert OutboxItem.objects.count() == 1
+
+
+def test_the_list_of_delivery_times_stops_growing(bot: Bot, push: Any) -> None:
+    for _ in range(53):
+        push(bot, member_joined(event_id="ev_1"))
+    event = Event.objects.get()
+    assert (event.deliveries, len(event.delivery_times)) == (53, 50)
+
+
+def test_one_message_under_two_event_ids_is_one_event(bot: Bot, push: Any) -> None:
+    push(bot, message_received(event_id="ev_1", message_id="om_1"))
+    push(bot, message_received(event_id="ev_2", message_id="om_1"))
+    assert [event.deliveries for event in Event.objects.all()] == [2]
+
+
+def test_one_event_id_under_two_message_ids_is_one_event(bot: Bot, push: Any) -> None:
+    push(bot, message_received(event_id="ev_1", message_id="om_1"))
+    assert push(bot, message_received(event_id="ev_1", message_id="om_2")).status_code == 200
+    assert [event.deliveries for event in Event.objects.all()] == [2]
+
+
+def test_two_bots_may_receive_the_same_event_id(bot: Bot, push: Any) -> None:
+    other = Bot.objects.create(
+        name="two",
+        slug="two",
+        app_id="cli_two",
+        app_secret="s",
+        verification_token="vt_test",
+        encrypt_key="ek_2",
+    )
+    push(bot, member_joined(event_id="ev_1"))
+    push(other, member_joined(event_id="ev_1", app_id="cli_two"))
+    assert Event.objects.count() == 2
+
+
+def test_the_token_is_nowhere_in_what_is_stored(bot: Bot, push: Any) -> None:
+    push(bot, member_joined())
+    push(bot, p2p_chat_create())
+    assert "vt_test" not in json.dumps([event.body for event in Event.objects.all()])
+
+
+def test_an_event_an_hour_old_is_marked_late(bot: Bot, push: Any) -> None:
+    push(bot, member_joined(created_at=time.time() - 61 * 60))
+    assert Event.objects.get().late
+
+
+def test_the_challenge_is_answered(bot: Bot, push: Any) -> None:
+    response = push(bot, challenge("c-1"), sign=False)
+    assert (response.status_code, response.json()) == (200, {"challenge": "c-1"})
+    assert not Event.objects.exists()
+
+
+REFUSALS = {
+    "unsigned": {"sign": False},
+    "not encrypted": {"encrypt": False},
+    "signed long ago": {"now": time.time() - 9 * 3600},
+}
+
+
+@pytest.mark.parametrize("how", REFUSALS.values(), ids=REFUSALS.keys())
+def test_every_refusal_looks_the_same_from_outside(bot: Bot, push: Any, how: dict[str, Any]) -> None:
+    response = push(bot, member_joined(), **how)
+    assert (response.status_code, response.json()) == (403, {"msg": "rejected"})
+    assert not Event.objects.exists()
+
+
+@pytest.mark.parametrize("document", [member_joined(token="vt_wrong"), member_joined(app_id="cli_wrong"), {}])
+def test_a_wrong_token_app_or_shape_looks_the_same_too(bot: Bot, push: Any, document: dict[str, Any]) -> None:
+    response = push(bot, document)
+    assert (response.status_code, response.json()) == (403, {"msg": "rejected"})
+
+
+def test_the_operator_sees_why_a_request_was_refused(bot: Bot, push: Any) -> None:
+    push(bot, member_joined(token="vt_wrong"))
+    refusal = Refusal.objects.get()
+    assert "token does not match" in refusal.reason
+    assert "vt_wrong" not in refusal.reason
+
+
+def test_only_the_last_200_refusals_of_a_bot_are_kept(bot: Bot) -> None:
+    for number in range(203):
+        Refusal.objects.record(bot, f"reason {number}", "127.0.0.1")
+    assert Refusal.objects.count() == 200
+    assert Refusal.objects.first().reason == "reason 202"  # type: ignore[union-attr]
+
+
+def test_anything_but_post_is_answered_405(bot: Bot, client: Client) -> None:
+    assert client.get("/webhook/event/default").status_code == 405
+
+
+def test_an_unknown_slug_is_answered_404(bot: Bot, client: Client) -> None:
+    assert client.post("/webhook/event/nobody", b"{}", content_type="application/json").status_code == 404
+
+
+def test_a_body_over_one_mebibyte_is_answered_413(bot: Bot, client: Client) -> None:
+    response = client.post(
+        "/webhook/event/default", b" " * (1024 * 1024 + 1), content_type="application/json"
+    )
+    assert response.status_code == 413
+
+
+def test_without_a_slug_the_only_bot_is_meant(bot: Bot, push: Any) -> None:
+    assert push(bot, member_joined(), path="/webhook/event").status_code == 200
+
+
+def test_without_a_slug_and_with_two_bots_nobody_is_meant(bot: Bot, push: Any) -> None:
+    Bot.objects.create(name="two", slug="two", app_id="cli_two", app_secret="s", verification_token="v")
+    assert push(bot, member_joined(), path="/webhook/event").status_code == 404
+
+
+def test_a_bot_whose_secrets_cannot_be_opened_asks_for_the_event_again(
+    bot: Bot, push: Any, settings: Any
+) -> None:
+    response_before = push(bot, member_joined())
+    settings.SECRET_KEY = "another key than the one that sealed them"
+    response = push(bot, member_joined(event_id="ev_2"), key=ENCRYPT_KEY)
+    assert (response_before.status_code, response.status_code) == (200, 503)
+    assert "sealed" in Refusal.objects.get().reason
+
+
+def test_a_disabled_bot_stores_events_and_reacts_to_none(bot: Bot, push: Any) -> None:
+    make_starters(bot)
+    Bot.objects.update(enabled=False)
+    assert push(bot, member_joined()).status_code == 200
+    assert Event.objects.get().status == Event.Status.IGNORED
+    assert not OutboxItem.objects.exists()
+
+
+def test_a_duplicate_takes_at_most_four_queries(
+    bot: Bot, push: Any, django_assert_max_num_queries: Any
+) -> None:
+    make_starters(bot)
+    push(bot, member_joined(event_id="ev_1"))
+    with django_assert_max_num_queries(4):
+        push(bot, member_joined(event_id="ev_1"))
+
+
+@pytest.mark.parametrize("build", [member_joined, p2p_chat_create, bot_entered])
+def test_a_greeted_event_takes_at_most_eight_queries(
+    bot: Bot, push: Any, django_assert_max_num_queries: Any, build: Any
+) -> None:
+    make_starters(bot)
+    push(bot, member_joined(event_id="ev_0"))  # warms the content types
+    with django_assert_max_num_queries(8):
+        push(bot, build(event_id="ev_1"))
+    assert OutboxItem.objects.count() == 2

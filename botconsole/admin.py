@@ -1,10 +1,189 @@
-"""The console's admin site: its name and its home page."""
+"""The console's admin site: its menu, its home page, and the pages of bots, which hand out first templates."""
 
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from typing import Any
+
+from django import forms
+from django.contrib import messages
 from django.contrib.admin import AdminSite
+from django.db.models import Count, Model, QuerySet
+from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
+from django.template.response import TemplateResponse
+from django.urls import reverse
+from django.utils import timezone
+from django.utils.functional import Promise
+from django.utils.translation import gettext as _now
 from django.utils.translation import gettext_lazy as _
+
+from events.adminrows import moment
+from events.botadmin import BotAdmin, setup_guide, state_pill
+from events.eventadmin import event_marks
+from events.forms import BotForm
+from events.models import SEEN_LATELY, Bot, Event, Heartbeat, OutboxItem, Refusal
+from events.outboxadmin import outbox_line
+from events.words import event_words, outcome_words
+from templates.models import WelcomeTemplate
+from templates.starters import make_starters
+
+Text = str | Promise
+
+# The menu, in the order of an operator's day: the words, and the model whose list it opens.
+MENU: tuple[tuple[Text, str], ...] = (
+    (_("Event log"), "events.event"),
+    (_("Outbox"), "events.outboxitem"),
+    (_("Welcome templates"), "templates.welcometemplate"),
+    (_("Bots"), "events.bot"),
+    (_("Refused requests"), "events.refusal"),
+    (_("Users"), "auth.user"),
+)
+ROWS_WATCHED = 50_000  # failures further back than this are history, and counting them would be slow
+NEWEST_EVENTS = 10
+NEWEST_FAILURES = 5
+
+
+@dataclass(frozen=True)
+class BotLine:
+    """One bot on the home page."""
+
+    bot: Bot
+    state: str
+    last_event_at: str
+    counts: Mapping[str, int] = field(default_factory=dict)
+    guide: Mapping[str, Any] = field(default_factory=dict)
+
+
+class ConsoleBotForm(BotForm):
+    starters = forms.BooleanField(
+        label=_("Make the first welcome templates"),
+        required=False,
+        initial=True,
+        help_text=_("One for each occasion, ready to use; rewrite them as you like."),
+    )
+
+
+class ConsoleBotAdmin(BotAdmin):
+    """A bot without a welcome template is offered the starters."""
+
+    form = ConsoleBotForm
+
+    def get_fieldsets(self, request: HttpRequest, obj: Bot | None = None) -> Any:
+        fieldsets = super().get_fieldsets(request, obj)
+        writes = self.has_change_permission(request, obj) if obj else self.has_add_permission(request)
+        has_some = obj is not None and obj.welcome_templates.exists()
+        if has_some or not writes or not request.user.has_perm("templates.add_welcometemplate"):
+            return fieldsets
+        return (*fieldsets, (_("Welcome templates"), {"fields": ("starters",)}))
+
+    def save_related(self, request: HttpRequest, form: Any, formsets: Any, change: bool) -> None:
+        super().save_related(request, form, formsets, change)
+        wanted = form.cleaned_data.get("starters") and request.user.has_perm("templates.add_welcometemplate")
+        if wanted and (made := make_starters(form.instance)):
+            names = "、".join(template.name for template in made)
+            messages.info(request, _now("Welcome templates made: %(names)s") % {"names": names})
 
 
 class ConsoleAdminSite(AdminSite):
     site_title = "botconsole"
     site_header = "botconsole"
     index_title = _("Overview")
+    enable_nav_sidebar = False
+
+    def __init__(self, name: str = "admin") -> None:
+        super().__init__(name)
+        self.register(Bot, ConsoleBotAdmin)
+
+    def each_context(self, request: HttpRequest) -> dict[str, Any]:
+        return {**super().each_context(request), "menu": self.menu(request)}
+
+    def menu(self, request: HttpRequest) -> list[dict[str, Any]]:
+        """What this person may see: [{"words", "url", "here"}]."""
+        home = reverse("admin:index")
+        entries = [{"words": _("Overview"), "url": home, "here": request.path == home}]
+        for words, label in MENU:
+            if self.may_see(request, label):
+                url = reverse(f"admin:{label.replace('.', '_')}_changelist")
+                entries.append({"words": words, "url": url, "here": request.path.startswith(url)})
+        return entries if self.has_permission(request) else []
+
+    def may_see(self, request: HttpRequest, label: str) -> bool:
+        app, model = label.split(".")
+        return request.user.has_perm(f"{app}.view_{model}") or request.user.has_perm(f"{app}.change_{model}")
+
+    def app_index(
+        self, request: HttpRequest, app_label: str, extra_context: dict[str, Any] | None = None
+    ) -> HttpResponse:
+        """Django's page of one app's models: the menu says it better."""
+        return HttpResponseRedirect(reverse("admin:index"))
+
+    def index(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> TemplateResponse:
+        """The home page: how the bots are, what happened last, what to do next."""
+        context = {label.replace(".", "_"): self.may_see(request, label) for _words, label in MENU}
+        overview: dict[str, Any] = {"may_see": context}
+        if context["events_bot"]:
+            overview |= {
+                "bots": bot_lines(),
+                "may_add_bot": request.user.has_perm("events.add_bot"),
+                "worker_alive": Heartbeat.objects.alive("worker", SEEN_LATELY),
+                **setup_guide(None),
+            }
+        if context["events_event"]:
+            overview |= {"newest": newest_events(), "failed_events": newest_events(failed=True)}
+        if context["events_outboxitem"]:
+            failed = OutboxItem.objects.filter(status=OutboxItem.Status.FAILED).select_related("bot")
+            overview["failed_items"] = [outbox_line(item) for item in failed.order_by("-pk")[:NEWEST_FAILURES]]
+        return super().index(request, {"title": _("Overview"), **overview, **(extra_context or {})})
+
+
+def bot_lines() -> list[BotLine]:
+    """Every bot and how it is; the number of queries does not grow with the bots."""
+    now = timezone.now()
+    bots = BotAdmin(Bot, AdminSite()).get_queryset(HttpRequest()).order_by("name")
+    failed = watched(Event).filter(status=Event.Status.FAILED)
+    unsent = OutboxItem.objects.filter(status__in=OutboxItem.UNFINISHED)
+    counts = {
+        "today": per_bot(Event.objects.filter(pk__gt=newest_before(now - timedelta(days=1)))),
+        "failed_events": per_bot(failed),
+        "unsent": per_bot(unsent),
+        "failed_items": per_bot(watched(OutboxItem).filter(status=OutboxItem.Status.FAILED)),
+        "refused": per_bot(Refusal.objects.filter(refused_at__gte=now - timedelta(hours=1))),
+        "templates": per_bot(WelcomeTemplate.objects.filter(enabled=True)),
+    }
+    return [bot_line(bot, {name: numbers.get(bot.pk, 0) for name, numbers in counts.items()}) for bot in bots]
+
+
+def bot_line(bot: Any, counts: Mapping[str, int]) -> BotLine:
+    guide = {} if bot.last_event_at else setup_guide(bot)
+    return BotLine(bot, state_pill(bot), moment(bot.last_event_at), counts, guide)
+
+
+def watched(model: type[Model]) -> QuerySet[Any]:
+    """The newest ROWS_WATCHED rows."""
+    newest = model._default_manager.order_by("-pk").values_list("pk", flat=True).first() or 0
+    return model._default_manager.filter(pk__gt=newest - ROWS_WATCHED)
+
+
+def newest_before(at: datetime) -> int:
+    """The newest event received before then, found from the new end: received_at has no index, the key has."""
+    older = Event.objects.filter(received_at__lt=at).order_by("-pk").values_list("pk", flat=True)
+    return older.first() or 0
+
+
+def per_bot(rows: QuerySet[Any]) -> dict[int, int]:
+    return dict(rows.order_by().values_list("bot").annotate(Count("pk")))
+
+
+def newest_events(*, failed: bool = False) -> list[dict[str, Any]]:
+    """The newest events (or failures) as lines: [{"url", "at", "words", "marks", "outcome"}]."""
+    events = Event.objects.filter(status=Event.Status.FAILED) if failed else Event.objects.all()
+    return [
+        {
+            "url": reverse("admin:events_event_change", args=[event.pk]),
+            "at": moment(event.received_at),
+            "words": event_words(event),
+            "marks": event_marks(event),
+            "outcome": outcome_words(event.summary),
+        }
+        for event in events.order_by("-pk")[: NEWEST_FAILURES if failed else NEWEST_EVENTS]
+    ]

@@ -1,0 +1,35 @@
+"""The operator's pages of this app: event log, outbox, refused requests. All read-only.
+
+What an operator may do here are two verbs, "run again" and "retry": POST only, for who may change the rows.
+The pages of a bot stand in botadmin; the console registers them, with what stands above `events`.
+"""
+
+from django.contrib import admin
+from django.http import HttpRequest
+from django.utils.safestring import SafeString
+from django.utils.translation import gettext_lazy as _
+
+from .adminrows import ReadOnlyAdmin, moment
+from .eventadmin import EventAdmin
+from .models import Event, OutboxItem, Refusal
+from .outboxadmin import OutboxAdmin
+from .words import refusal_words
+
+admin.site.register(Event, EventAdmin)
+admin.site.register(OutboxItem, OutboxAdmin)
+
+
+@admin.register(Refusal)
+class RefusalAdmin(ReadOnlyAdmin[Refusal]):
+    list_display = ("at", "bot", "why", "remote_address")
+    list_display_links = None
+    list_filter = (("bot", admin.RelatedOnlyFieldListFilter),)
+    list_select_related = ("bot",)
+
+    @admin.display(description=_("refused at"), ordering="pk")
+    def at(self, refusal: Refusal) -> SafeString:
+        return moment(refusal.refused_at)
+
+    @admin.display(description=_("reason"))
+    def why(self, refusal: Refusal) -> str:
+        return refusal_words(refusal.reason)

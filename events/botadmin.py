@@ -1,0 +1,105 @@
+"""The pages of a bot. Not registered here: the console does that, with what stands above `events`."""
+
+from typing import Any
+
+from django.contrib import admin
+from django.db.models import OuterRef, QuerySet, Subquery
+from django.http import HttpRequest, HttpResponse
+from django.urls import reverse
+from django.utils.decorators import method_decorator
+from django.utils.html import format_html, format_html_join
+from django.utils.safestring import SafeString
+from django.utils.translation import gettext as _now
+from django.utils.translation import gettext_lazy as _
+from django.views.decorators.debug import sensitive_post_parameters
+
+from .adminrows import moment, pill
+from .forms import SECRETS, BotForm, secret_state, secrets_problem
+from .models import Bot, Event
+from .words import EVENT_TYPES, Text, refusal_words
+
+REFUSALS_SHOWN = 20
+
+# What to add in Feishu's developer console, and any one scope that allows it.
+EVENTS_TO_ADD = (
+    ("im.chat.member.user.added_v1", "im:chat:readonly"),
+    ("im.chat.member.bot.added_v1", "im:chat:readonly"),
+    ("im.chat.access_event.bot_p2p_chat_entered_v1", ""),
+    ("p2p_chat_create", ""),
+)
+SCOPES_TO_ADD: tuple[tuple[str, Text], ...] = (
+    ("im:message:send_as_bot", _("send messages")),
+    ("im:chat:readonly", _("learn who joins a group")),
+)
+
+
+def setup_guide(bot: Bot | None) -> dict[str, Any]:
+    """What the template admin/includes/setup_guide.html shows."""
+    events = [(event_type, EVENT_TYPES[event_type], scope) for event_type, scope in EVENTS_TO_ADD]
+    return {"guide_url": bot.webhook_url if bot else "", "guide_events": events, "guide_scopes": SCOPES_TO_ADD}
+
+
+def state_pill(bot: Bot) -> SafeString:
+    if secrets_problem(bot):
+        return pill("failed", _now("secrets unreadable"))
+    return pill("sent", _now("on")) if bot.enabled else pill("ignored", _now("off"))
+
+
+@method_decorator(sensitive_post_parameters(*SECRETS), "changeform_view")
+class BotAdmin(admin.ModelAdmin[Bot]):
+    form = BotForm
+    list_display = ("name", "state", "request_url", "last_event")
+    search_fields = ("name", "slug", "app_id")
+    readonly_fields = ("secrets",)
+    save_on_top = False
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[Bot]:
+        newest = Event.objects.filter(bot=OuterRef("pk")).order_by("-pk").values("received_at")[:1]
+        return super().get_queryset(request).annotate(last_event_at=Subquery(newest))
+
+    def get_fieldsets(self, request: HttpRequest, obj: Bot | None = None) -> Any:
+        writes = self.has_change_permission(request, obj) if obj else self.has_add_permission(request)
+        secrets: tuple[str, ...] = SECRETS if writes else ("secrets",)
+        if writes and obj and obj.encrypt_key:
+            secrets = (*secrets, "remove_encrypt_key")
+        return (
+            (None, {"fields": ("name", "slug", "app_id", "domain", "enabled")}),
+            (
+                _("Secrets"),
+                {
+                    "fields": secrets,
+                    "description": _("Stored encrypted. Once saved, they are never shown again."),
+                },
+            ),
+        )
+
+    def get_changeform_initial_data(self, request: HttpRequest) -> dict[str, Any]:
+        first = {} if Bot.objects.exists() else {"slug": "default"}
+        return {**first, **super().get_changeform_initial_data(request)}
+
+    def render_change_form(self, request: HttpRequest, context: dict[str, Any], *args: Any, **kwargs: Any) -> HttpResponse:
+        bot = kwargs.get("obj")
+        context |= setup_guide(bot)
+        if bot:
+            refusals = bot.refusals.all()[:REFUSALS_SHOWN]
+            context["refusals"] = [(row.refused_at, refusal_words(row.reason), row.remote_address) for row in refusals]
+            context["refusals_url"] = f"{reverse('admin:events_refusal_changelist')}?bot__id__exact={bot.pk}"
+            context["has_events"] = bot.events.exists()
+        return super().render_change_form(request, context, *args, **kwargs)
+
+    @admin.display(description=_("state"))
+    def state(self, bot: Bot) -> SafeString:
+        return state_pill(bot)
+
+    @admin.display(description=_("request URL"))
+    def request_url(self, bot: Bot) -> SafeString:
+        return format_html('<code class="url">{}</code>', bot.webhook_url)
+
+    @admin.display(description=_("last event"))
+    def last_event(self, bot: Bot) -> str | SafeString:
+        return moment(getattr(bot, "last_event_at", None)) or _now("none yet")
+
+    @admin.display(description=_("secrets"))
+    def secrets(self, bot: Bot) -> SafeString:
+        fields = ((Bot._meta.get_field(name).verbose_name, secret_state(getattr(bot, name))) for name in SECRETS)
+        return format_html_join("", "<p>{}: {}</p>", fields)

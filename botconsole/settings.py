@@ -108,8 +108,20 @@ LOGGING = {
     "version": 1,
     "disable_existing_loggers": False,
     "formatters": {"line": {"format": "%(asctime)s %(levelname)-7s %(name)s  %(message)s"}},
+    # A 503 is always our own answer, logged where it was decided.
+    "filters": {
+        "no_503": {
+            "()": "django.utils.log.CallbackFilter",
+            "callback": lambda record: getattr(record, "status_code", 0) != 503,
+        }
+    },
     "handlers": {
-        "stdout": {"class": "logging.StreamHandler", "stream": "ext://sys.stdout", "formatter": "line"}
+        "stdout": {
+            "class": "logging.StreamHandler",
+            "stream": "ext://sys.stdout",
+            "formatter": "line",
+            "filters": ["no_503"],
+        }
     },
     "root": {"handlers": ["stdout"], "level": "WARNING"},
     "loggers": {name: {"level": LOG_LEVEL} for name in ("botconsole", "events", "templates")},
@@ -160,7 +172,6 @@ AUTH_PASSWORD_VALIDATORS = [
     for name in ("UserAttributeSimilarityValidator", "MinimumLengthValidator", "CommonPasswordValidator")
 ]
 STATIC_URL = "static/"
-STATIC_ROOT = BASE_DIR / "staticfiles"
 WHITENOISE_USE_FINDERS = True  # served from the packages themselves: no collectstatic step to forget
 WHITENOISE_AUTOREFRESH = DEBUG
 SESSION_COOKIE_AGE = 14 * 24 * 3600

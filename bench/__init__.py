@@ -1,0 +1,1 @@
+"""Measurements, each a module with `run() -> list[Row]`; `make bench` runs them and writes docs/benchmarks.md."""

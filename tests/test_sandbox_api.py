@@ -162,7 +162,9 @@ def test_content_as_an_object_is_refused(feishu: Feishu) -> None:
 def test_a_text_mentions_people_by_key(feishu: Feishu) -> None:
     chat_id = feishu.group()
     open_id = feishu.join(chat_id, name="Juniper")
-    sent = feishu.send(chat_id, {"text": f'<at user_id="{open_id}">x</at> hi <at user_id="all"></at>'})["data"]
+    sent = feishu.send(chat_id, {"text": f'<at user_id="{open_id}">x</at> hi <at user_id="all"></at>'})[
+        "data"
+    ]
     assert json.loads(sent["body"]["content"]) == {"text": "@_user_1 hi @_all"}
     assert [(one["key"], one["id"], one["name"]) for one in sent["mentions"]] == [
         ("@_user_1", open_id, "Juniper")
@@ -303,7 +305,12 @@ def test_the_2_0_card_of_the_fact_sheet_is_accepted(feishu: Feishu) -> None:
     text = {"tag": "plain_text", "content": "x"}
     column = {"tag": "column", "width": "weighted", "weight": 1, "elements": [{"tag": "hr"}]}
     field = {"tag": "input", "name": "n", "input_type": "multiline_text", "max_length": 9, "required": True}
-    submit = {**BUTTON, "name": "s", "form_action_type": "submit", "behaviors": [{"type": "callback", "value": {}}]}
+    submit = {
+        **BUTTON,
+        "name": "s",
+        "form_action_type": "submit",
+        "behaviors": [{"type": "callback", "value": {}}],
+    }
     card = second(
         {"tag": "markdown", "element_id": "a", "content": f"**x** <at id={open_id}></at> <at id=all></at>"},
         {"tag": "column_set", "flex_mode": "stretch", "columns": [column]},

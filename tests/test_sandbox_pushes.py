@@ -2,6 +2,7 @@
 
 import base64
 import hashlib
+import itertools
 import json
 import threading
 import time
@@ -96,7 +97,10 @@ class App:
 
     @property
     def types(self) -> list[str]:
-        return [body["header"]["event_type"] if "header" in body else body["event"]["type"] for body in self.bodies]
+        return [
+            body["header"]["event_type"] if "header" in body else body["event"]["type"]
+            for body in self.bodies
+        ]
 
 
 def until(condition: Callable[[], object], seconds: float = 5) -> None:
@@ -134,7 +138,9 @@ class Person:
         config = self.sandbox.config
         app = {"app_id": config.app_id, "app_secret": config.app_secret}
         base = f"{self.sandbox.url}/open-apis"
-        token = self.http.post(f"{base}/auth/v3/tenant_access_token/internal", json=app).json()["tenant_access_token"]
+        token = self.http.post(f"{base}/auth/v3/tenant_access_token/internal", json=app).json()[
+            "tenant_access_token"
+        ]
         return self.http.request(method, base + path, json=body, headers={"Authorization": f"Bearer {token}"})
 
     def card(self, chat_id: str, card: dict | None = None) -> str:
@@ -234,7 +240,9 @@ def test_nothing_is_pushed_from_a_group_without_the_bot(person: Person) -> None:
     assert person.pushes() == []
 
 
-def test_the_first_conversation_pushes_two_events_and_a_later_one_only_the_second(person: Person, app: App) -> None:
+def test_the_first_conversation_pushes_two_events_and_a_later_one_only_the_second(
+    person: Person, app: App
+) -> None:
     first = person.post("/conversations", {"name": "Maple"})
     second = person.post("/conversations", {"open_id": first["open_id"]})
     until(lambda: len(app.bodies) == 3)
@@ -259,6 +267,14 @@ def test_a_message_that_mentions_the_bot_says_so_by_open_id(person: Person, app:
     assert (message["chat_type"], "root_id" in message) == ("group", False)
 
 
+def test_a_typed_name_is_a_mention_even_before_chinese_punctuation(person: Person) -> None:
+    chat_id = person.group()
+    person.post(f"/groups/{chat_id}/members", {"name": "青禾"})
+    person.post(f"/groups/{chat_id}/messages", {"text": "@青禾，@OpsBot：@所有人 a@b"})
+    [message] = person.messages(chat_id)
+    assert message["content"] == {"text": "@_user_1，@_user_2：@_all a@b"}
+
+
 def test_any_event_can_be_pushed_with_an_odd_header(person: Person, app: App) -> None:
     odd = {"event_type": "x.y_v1", "event": {"a": 1}, "header": {"create_time": "1719800005000000"}}
     event_id = person.post("/events", odd)["event_id"]
@@ -273,13 +289,15 @@ def test_any_event_can_be_pushed_with_an_odd_header(person: Person, app: App) ->
 # retries
 
 
-def test_an_event_is_pushed_four_more_times_at_growing_distances_and_then_given_up(person: Person, app: App) -> None:
+def test_an_event_is_pushed_four_more_times_at_growing_distances_and_then_given_up(
+    person: Person, app: App
+) -> None:
     app.status = 500
     person.post("/clock", {"factor": 36_000})
     event_id = person.post("/events", {"event_type": "x", "event": {}})["event_id"]
     until(lambda: person.push(event_id)["state"] == "gone")
     tries = person.push(event_id)["tries"]
-    gaps = [later["at"] - earlier["at"] for earlier, later in zip(tries, tries[1:], strict=False)]
+    gaps = [later["at"] - earlier["at"] for earlier, later in itertools.pairwise(tries)]
     assert [one["status"] for one in tries] == [500] * 5
     assert gaps == sorted(gaps)
     assert gaps[3] >= 600
@@ -404,7 +422,9 @@ def test_a_press_tells_the_app_who_pressed_what_and_where(
     assert len(body["header"]["create_time"]) == 16
 
 
-def test_the_card_in_the_answer_replaces_the_card(person: Person, app: App, pressed: tuple[str, str, str]) -> None:
+def test_the_card_in_the_answer_replaces_the_card(
+    person: Person, app: App, pressed: tuple[str, str, str]
+) -> None:
     chat_id, open_id, message_id = pressed
     app.answer = json.dumps({"card": {"type": "raw", "data": NEW_CARD}}).encode()
     person.post(f"/messages/{message_id}/press", {"open_id": open_id, "value": {"action": "ack"}})

@@ -12,7 +12,6 @@ from botconsole.sandbox.store import Row
 from botconsole.sandbox.world import World
 
 Json = dict[str, Any]
-MENTION = re.compile(r"@(\S+)")
 
 
 class WrongError(ValueError):
@@ -152,17 +151,18 @@ def say(world: World, chat: Row, wanted: Wanted) -> Json:
 
 def _mentions(world: World, chat: Row, text: str, mention_bot: bool) -> tuple[str, list[Json]]:
     known = {person["name"]: person["open_id"] for person in world.members(chat["chat_id"])}
-    known[world.config.app_name] = world.config.bot_open_id
+    known |= {world.config.app_name: world.config.bot_open_id, "all": "", "所有人": ""}
+    names = "|".join(re.escape(name) for name in sorted(known, key=len, reverse=True))
     mentions: list[Json] = []
 
     def replace(found: re.Match[str]) -> str:
-        open_id = known.get(found[1])
-        if open_id is None:
-            return "@_all" if found[1] in ("all", "所有人") else found[0]
+        open_id = known[found[1]]
+        if not open_id:
+            return "@_all"
         mentions.append(world.mention(len(mentions) + 1, open_id))
         return str(mentions[-1]["key"])
 
-    text = MENTION.sub(replace, text)
+    text = re.sub(f"@({names})", replace, text)
     if mention_bot and not any(one["id"] == world.config.bot_open_id for one in mentions):
         mentions.append(world.mention(len(mentions) + 1, world.config.bot_open_id))
         text = f"{mentions[-1]['key']} {text}"

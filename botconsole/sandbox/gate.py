@@ -145,7 +145,7 @@ class _Tape:
                 self._told += message.get("body", b"")
             await send(message)
 
-        return _with_headers(speaking, [(b"x-tt-logid", self.record.log_id.encode())])
+        return _with_headers(speaking, [(b"X-Tt-Logid", self.record.log_id.encode())])
 
     def close(self) -> None:
         """Writes both bodies into the record, without secrets and tokens."""

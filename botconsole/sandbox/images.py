@@ -1,7 +1,7 @@
 """Image upload: really stored, its kind read from the bytes; also a small reader of multipart bodies."""
 
 import re
-from email.parser import BytesParser
+from email.parser import Parser
 from email.policy import HTTP
 from typing import Any
 
@@ -10,6 +10,7 @@ from botconsole.sandbox.errors import PlatformError
 from botconsole.sandbox.store import new_id
 from botconsole.sandbox.world import World
 
+BOUNDARY = re.compile(r'boundary=(?:"([^"]+)"|([^;\s]+))', re.IGNORECASE)
 LARGEST_BYTES = 10 * 1024 * 1024
 KINDS: tuple[tuple[str, re.Pattern[bytes]], ...] = (
     ("image/png", re.compile(rb"\x89PNG\r\n\x1a\n")),
@@ -60,18 +61,19 @@ def _too_wide(media_type: str, data: bytes, most: int) -> bool:
 
 
 def read_multipart(content_type: str, body: bytes) -> tuple[dict[str, Any], dict[str, Upload]]:
-    """The fields and files of a multipart/form-data body."""
-    message = BytesParser(policy=HTTP).parsebytes(f"Content-Type: {content_type}\r\n\r\n".encode() + body)
+    """The fields and files of a multipart/form-data body, byte for byte."""
     fields: dict[str, Any] = {}
     files: dict[str, Upload] = {}
-    for part in message.walk():
-        name = part.get_param("name", header="content-disposition")
-        data = part.get_payload(decode=True)
-        if not isinstance(name, str) or not isinstance(data, bytes):
+    found = BOUNDARY.search(content_type)
+    parts = (b"\r\n" + body).split(b"\r\n--" + (found[1] or found[2]).encode()) if found else []
+    for part in parts[1:]:
+        head, _, data = part.partition(b"\r\n\r\n")
+        told = Parser(policy=HTTP).parsestr(head.decode(errors="replace").strip(), headersonly=True)
+        name = told.get_param("name", header="content-disposition")
+        if not isinstance(name, str):
             continue
-        filename = part.get_filename()
+        filename = told.get_filename()
+        files[name] = Upload(filename or "", data)  # the SDK names no file
         if filename is None:
             fields[name] = data.decode(errors="replace")
-        else:
-            files[name] = Upload(filename, data)
     return fields, files

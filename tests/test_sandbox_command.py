@@ -1,0 +1,67 @@
+"""`manage.py sandbox` as a process: it starts, says so, ends cleanly, and names a taken port in one line."""
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+from pathlib import Path
+
+import httpx
+
+ROOT = Path(__file__).resolve().parent.parent
+
+
+def start(*options: str) -> subprocess.Popen[str]:
+    environment = {
+        "PATH": os.environ["PATH"],
+        "HOME": os.environ.get("HOME", "/"),
+        "DJANGO_SETTINGS_MODULE": "botconsole.settings",
+        "ENV_FILE": os.devnull,
+        "SECRET_KEY": "only-for-tests",
+        "FEISHU_APP_ID": "cli_test",
+        "FEISHU_APP_SECRET": "s3cret",
+        "PUBLIC_URL": "http://127.0.0.1:9",
+        "PYTHONUNBUFFERED": "1",
+    }
+    command = [sys.executable, "-m", "django", "sandbox", *options]
+    return subprocess.Popen(
+        command, cwd=ROOT, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def test_it_says_where_it_is_logs_every_call_and_ends_on_sigterm_with_0() -> None:
+    port = free_port()
+    with start("--port", str(port)) as process:
+        assert process.stdout is not None
+        assert f"http://127.0.0.1:{port}/" in process.stdout.readline()
+        assert "http://127.0.0.1:9/webhook/event/default" in process.stdout.readline()
+        transport = httpx.HTTPTransport(retries=5)
+        with httpx.Client(base_url=f"http://127.0.0.1:{port}", transport=transport) as client:
+            client.get("/open-apis/bot/v3/info")
+            client.post("/_sandbox/groups", json={"name": "g"})
+            assert process.stdout.readline().startswith(
+                "sandbox  call GET /open-apis/bot/v3/info -> 400 code 99991661"
+            )
+            assert process.stdout.readline().startswith("sandbox  push im.chat.member.bot.added_v1 ev_")
+        process.send_signal(signal.SIGTERM)
+        _, errors = process.communicate(timeout=5)
+    assert (process.returncode, errors) == (0, "")
+
+
+def test_a_taken_port_is_one_clear_line_and_exit_code_1() -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = taken.getsockname()[1]
+        with start("--port", str(port)) as process:
+            _, errors = process.communicate(timeout=30)
+    assert process.returncode == 1
+    assert errors.count("\n") == 1
+    assert f"cannot listen on 127.0.0.1:{port}: Address already in use" in errors

@@ -1,0 +1,163 @@
+"""The sandbox's page in a real browser: what a person does there, live, without a breach of the policy."""
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+from botconsole.sandbox import SandboxConfig, SandboxServer
+from tests.test_sandbox_pushes import App, Person, until
+
+pytestmark = pytest.mark.browser
+
+CARD = {
+    "schema": "2.0",
+    "body": {
+        "elements": [
+            {
+                "tag": "form",
+                "name": "form",
+                "elements": [
+                    {
+                        "tag": "input",
+                        "name": "notes",
+                        "placeholder": {"tag": "plain_text", "content": "Notes"},
+                    },
+                    {
+                        "tag": "button",
+                        "name": "submit",
+                        "text": {"tag": "plain_text", "content": "Resolve"},
+                        "form_action_type": "submit",
+                        "behaviors": [{"type": "callback", "value": {"action": "resolve"}}],
+                    },
+                ],
+            }
+        ]
+    },
+}
+
+
+@pytest.fixture
+def app() -> Iterator[App]:
+    app = App()
+    yield app
+    app.close()
+
+
+@pytest.fixture
+def sandbox(app: App) -> Iterator[SandboxServer]:
+    config = SandboxConfig("cli_test", "s", encrypt_key="test key", webhook_url=app.url, port=0)
+    with SandboxServer(config) as sandbox:
+        yield sandbox
+
+
+def visit(browser: Any, sandbox: SandboxServer, locale: str = "en-US", width: int = 1400) -> Any:
+    """The page; its console errors and policy breaches are collected in `page.wrong`."""
+    context = browser.new_context(locale=locale, viewport={"width": width, "height": 844})
+    page = context.new_page()
+    page.wrong = []
+    page.on("console", lambda message: page.wrong.append(message.text) if message.type == "error" else None)
+    page.on("pageerror", lambda error: page.wrong.append(str(error)))
+    page.goto(sandbox.url)
+    page.wait_for_selector(".chat")
+    return page
+
+
+@pytest.fixture
+def page(browser: Any, sandbox: SandboxServer) -> Iterator[Any]:
+    page = visit(browser, sandbox)
+    yield page
+    assert page.wrong == []
+    page.context.close()
+
+
+def test_one_click_adds_an_invented_member_and_tells_the_app(page: Any, app: App) -> None:
+    name = page.input_value("#member-name")
+    page.click("#add-member button")
+    page.wait_for_selector(f"#member-list >> text={name}")
+    until(lambda: app.types == ["im.chat.member.user.added_v1"])
+    assert app.bodies[0]["event"]["users"][0]["name"] == name
+
+
+def test_a_card_appears_without_a_reload_and_its_form_reaches_the_app(
+    page: Any, app: App, sandbox: SandboxServer
+) -> None:
+    person = Person(sandbox)
+    chat_id = person.http.get("/groups").json()["items"][0]["chat_id"]
+    person.card(chat_id, CARD)
+    page.fill("[name=notes]", "fixed")
+    app.answer = json.dumps({"toast": {"type": "success", "content": "Resolved"}}).encode()
+    page.click("text=Resolve")
+    page.wait_for_selector(".toast.success >> text=Resolved")
+    person.http.close()
+    action = app.bodies[-1]["event"]["action"]
+    assert (action["value"], action["form_value"]) == ({"action": "resolve"}, {"notes": "fixed"})
+
+
+def test_a_failed_press_shows_the_clients_code(page: Any, app: App, sandbox: SandboxServer) -> None:
+    person = Person(sandbox)
+    person.card(person.http.get("/groups").json()["items"][0]["chat_id"], CARD)
+    person.http.close()
+    page.wait_for_selector("text=Resolve")
+    app.status = 500
+    page.click("text=Resolve")
+    page.wait_for_selector(".toast.error >> text=200671")
+
+
+def test_a_text_with_the_bot_mentioned_is_said_and_pushed(page: Any, app: App) -> None:
+    page.click("#at-bot")
+    page.fill("#text", "who is on call?")
+    page.press("#text", "Enter")
+    page.wait_for_selector(".bubble >> text=@OpsBot who is on call?")
+    until(lambda: "im.message.receive_v1" in app.types)
+
+
+def test_a_name_is_shown_as_text_whatever_it_says(page: Any, sandbox: SandboxServer) -> None:
+    httpx.post(
+        f"{sandbox.url}/_sandbox/groups", json={"name": "<img src=x onerror=alert(1)>"}, trust_env=False
+    )
+    page.wait_for_selector("#chat-list >> text=<img src=x onerror=alert(1)>")
+
+
+def test_a_conversation_is_opened_from_the_page(page: Any, app: App) -> None:
+    page.click("#new-conversation")
+    page.click("#conversation-dialog .primary")
+    until(lambda: "p2p_chat_create" in app.types)
+    page.wait_for_selector("#chat-note >> text=direct chat with the bot")
+
+
+def test_the_platform_tab_lists_pushes_and_a_fault_is_one_click(page: Any, sandbox: SandboxServer) -> None:
+    page.click("#add-member button")
+    page.click(".tabs [data-tab=platform]")
+    page.wait_for_selector("#pushes >> text=im.chat.member.user.added_v1")
+    page.click("#fault-kinds >> text=HTTP 502")
+    page.wait_for_selector("#fault-list >> text=HTTP 502")
+    assert [fault["status"] for fault in sandbox.world.faults.view()] == [502]
+
+
+@pytest.mark.parametrize(
+    ("locale", "word"), [("zh-CN", "添加成员"), ("en-US", "Add member"), ("fr-FR", "添加成员")]
+)
+def test_the_language_is_the_browsers_with_chinese_as_fallback(
+    browser: Any, sandbox: SandboxServer, locale: str, word: str
+) -> None:
+    page = visit(browser, sandbox, locale)
+    assert page.inner_text("#add-member button") == word
+    page.context.close()
+
+
+def test_on_a_phone_nothing_is_wider_than_the_screen(
+    browser: Any, sandbox: SandboxServer, tmp_path: Path
+) -> None:
+    page = visit(browser, sandbox, width=390)
+    page.click(".chat >> nth=0")
+    page.click("#show-members")
+    page.click("#add-member button")
+    page.click(".tabs [data-tab=platform]")
+    page.wait_for_selector("#pushes .row")
+    assert page.evaluate("document.documentElement.scrollWidth") == 390
+    assert "not Feishu" in page.inner_text(".bar")
+    page.context.close()

@@ -91,7 +91,6 @@ SEALING_KEYS = [key.strip() for key in secret("SEALING_KEYS").split(",") if key.
 # Feishu pushes an event again for up to 7 hours; older signatures are refused.
 WEBHOOK_MAX_AGE_SECONDS = env.int("WEBHOOK_MAX_AGE_SECONDS", default=8 * 3600)
 LATE_AFTER_SECONDS = env.int("LATE_AFTER_SECONDS", default=3600)
-GREET_LATE_UP_TO_SECONDS = env.int("GREET_LATE_UP_TO_SECONDS", default=24 * 3600)
 CALLS_IN_FLIGHT = env.int("CALLS_IN_FLIGHT", default=16)
 ROUTES_MODULE = "botconsole.routes"
 

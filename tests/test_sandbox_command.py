@@ -55,6 +55,15 @@ def test_it_says_where_it_is_logs_every_call_and_ends_on_sigterm_with_0() -> Non
     assert (process.returncode, errors) == (0, "")
 
 
+def test_a_state_file_that_is_none_is_one_clear_line(tmp_path: Path) -> None:
+    state = tmp_path / "state"
+    state.write_text("this is no database, however long one looks at it" * 20)
+    with start("--port", "0", "--state", str(state)) as process:
+        _, errors = process.communicate(timeout=30)
+    assert (process.returncode, errors.count("\n")) == (1, 1)
+    assert "not a database" in errors
+
+
 def test_a_taken_port_is_one_clear_line_and_exit_code_1() -> None:
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))

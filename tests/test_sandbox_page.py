@@ -138,6 +138,22 @@ def test_the_platform_tab_lists_pushes_and_a_fault_is_one_click(page: Any, sandb
     assert [fault["status"] for fault in sandbox.world.faults.view()] == [502]
 
 
+def test_a_long_chat_opens_at_its_end_on_a_phone(browser: Any, sandbox: SandboxServer) -> None:
+    person = Person(sandbox)
+    for number in range(60):
+        chat_id = person.http.get("/groups").json()["items"][0]["chat_id"]
+        person.post(f"/groups/{chat_id}/messages", {"text": f"message {number}\n" * (1 + number % 4)})
+    person.http.close()
+    page = visit(browser, sandbox, width=390)
+    page.click("text=支付值班")
+    left = (
+        "messages.children.length >= 60 && messages.scrollHeight - messages.scrollTop - messages.clientHeight"
+    )
+    until(lambda: 0 <= page.evaluate(f"{left} || 0") < 2 and page.locator(".bubble").count() == 60)
+    assert page.locator(".bubble").last.is_visible()
+    page.context.close()
+
+
 @pytest.mark.parametrize(
     ("locale", "word"), [("zh-CN", "添加成员"), ("en-US", "Add member"), ("fr-FR", "添加成员")]
 )

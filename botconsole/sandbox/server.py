@@ -81,7 +81,11 @@ class SandboxServer:
     def __init__(self, config: SandboxConfig) -> None:
         self._socket = listen(config.host, config.port)
         self.config = config
-        self.world = create_world(config)
+        try:
+            self.world = create_world(config)
+        except BaseException:
+            self._socket.close()
+            raise
         port = self._socket.getsockname()[1]
         shown = "127.0.0.1" if config.host in ("0.0.0.0", "::", "") else config.host  # noqa: S104 (compared only)
         self.url = f"http://[{shown}]:{port}" if ":" in shown else f"http://{shown}:{port}"

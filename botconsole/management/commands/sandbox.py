@@ -1,6 +1,7 @@
 """`manage.py sandbox`: a local Feishu for this project's app, in the foreground until Ctrl-C or SIGTERM."""
 
 import signal
+import sqlite3
 from argparse import ArgumentParser
 from pathlib import Path
 from typing import Any
@@ -43,10 +44,13 @@ class Command(BaseCommand):
         except OSError as error:
             where = f"{config.host}:{config.port}"
             raise CommandError(f"the sandbox cannot listen on {where}: {error.strerror}") from None
+        except sqlite3.Error as error:
+            raise CommandError(f"{config.state_file} cannot be used: {error}") from None
         for number in (signal.SIGTERM, signal.SIGINT):
-            signal.signal(number, lambda *_: None)  # uvicorn raises it again after its own clean end
+            # uvicorn puts its own in place while it serves, and raises the signal again after its clean end
+            signal.signal(number, lambda *_: server.close())
         self.say(f"sandbox  a local Feishu, not Feishu: {server.url}/")
-        self.say(f"sandbox  app {config.app_id}, events go to {config.webhook_url}")
+        self.say(f"sandbox  app {config.app_id}, events go to {config.webhook_url or 'nowhere'}")
         server.run()
         self.say("sandbox  stopped")
 

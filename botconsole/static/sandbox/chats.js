@@ -26,7 +26,7 @@ export const openChat = () => open;
 
 function choose(id, look = true) {
   if (look) document.body.dataset.view = "talk";
-  if (id === open) return;
+  if (id === open) return toEnd();
   open = id;
   revision = 0;
   $("messages").replaceChildren();
@@ -101,11 +101,18 @@ export const refresh = merged(async () => {
   const locale = current() === "zh" ? "zh_cn" : "en_us";
   const told = await call("GET", `/groups/${asked}/messages?since=${revision}&limit=${revision ? 500 : 200}&locale=${locale}`);
   if (asked !== open || locale !== (current() === "zh" ? "zh_cn" : "en_us")) return refresh();
+  const isFirst = !revision;
   revision = told.revision;
-  drawMessages(told.items);
+  drawMessages(told.items, isFirst);
 });
 
-function drawMessages(items) {
+// Heights are estimates until a message was on the screen, so the end is looked for again after each frame.
+function toEnd(frames = 5) {
+  $("messages").scrollTop = $("messages").scrollHeight;
+  if (frames) requestAnimationFrame(() => toEnd(frames - 1));
+}
+
+function drawMessages(items, isFirst) {
   const list = $("messages");
   const atEnd = list.scrollHeight - list.scrollTop - list.clientHeight < 120;
   list.querySelector(".empty")?.remove();
@@ -118,7 +125,7 @@ function drawMessages(items) {
   if (!list.children.length) {
     list.append(make("li", { class: "empty" }, word(chatOf(open)?.mode === "p2p" ? "empty_p2p" : "empty_chat")));
   }
-  if (items.length && atEnd) list.scrollTop = list.scrollHeight;
+  if (isFirst || (items.length && atEnd)) toEnd();
 }
 
 function messageLine(item) {

@@ -5,6 +5,7 @@ import os
 import socket
 import threading
 import time
+from collections.abc import Callable
 
 import psycopg
 from django.conf import settings
@@ -39,9 +40,9 @@ class Worker:
         if connection.vendor == "postgresql":
             threading.Thread(target=self._listen, name="listen", daemon=True).start()
         while not self._stopping.is_set():
-            self._guarded(self._turn)
-            self._wake.wait(POLL_SECONDS[connection.vendor])
-            self._wake.clear()
+            if not self._guarded(self._turn):
+                self._wake.wait(POLL_SECONDS[connection.vendor])
+                self._wake.clear()
         while self._delivery.busy:
             self._guarded(lambda: self._delivery.step(take_more=False))
             self._wake.wait(0.05)
@@ -59,13 +60,13 @@ class Worker:
         self._stopping.set()
         self._wake.set()
 
-    def _turn(self) -> None:
+    def _turn(self) -> int:
+        """One round of everything; how much moved."""
         if self._is_time_for("heartbeat", HEARTBEAT_SECONDS):
             Heartbeat.objects.beat("worker", socket.gethostname(), os.getpid(), self._started_at)
         if self._is_time_for("sweep", SWEEP_SECONDS):
             sweep()
-        while self._delivery.step() and not self._stopping.is_set():
-            pass
+        return self._delivery.step()
 
     def _is_time_for(self, job: str, every_seconds: float) -> bool:
         if time.monotonic() < self._next.get(job, 0):
@@ -73,26 +74,21 @@ class Worker:
         self._next[job] = time.monotonic() + every_seconds
         return True
 
-    def _guarded(self, turn: object) -> None:
+    def _guarded(self, turn: Callable[[], int]) -> int:
         """A database that is away for a while must not end the worker."""
         try:
-            turn()  # type: ignore[operator]
+            return turn()
         except AnyDatabaseError:
             log.exception("the database is out of reach; trying again")
             close_old_connections()
             self._stopping.wait(2)
+            return 0
 
     def _listen(self) -> None:
         """Wakes the worker when PostgreSQL says that a row came in; without it, the poll still finds it."""
         while not self._stopping.is_set():
             try:
-                parameters = connection.get_connection_params()
-                wanted = {
-                    name: parameters[name]
-                    for name in ("dbname", "user", "password", "host", "port")
-                    if name in parameters
-                }
-                with psycopg.connect(**wanted, autocommit=True) as listener:
+                with psycopg.connect(**connection.get_connection_params(), autocommit=True) as listener:
                     listener.execute("LISTEN outbox")
                     while not self._stopping.is_set():
                         for _ in listener.notifies(timeout=5, stop_after=1):

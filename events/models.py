@@ -306,7 +306,9 @@ class OutboxQuerySet(models.QuerySet["OutboxItem"]):
         ).exclude(first_attempt_at__lt=now - OutboxItem.HOLD)
         waiting = Q(status=OutboxItem.Status.PENDING, next_attempt_at__lte=now)
         abandoned = Q(status=OutboxItem.Status.SENDING, leased_until__lt=now)
-        return self.filter(waiting | abandoned, ~Exists(earlier), bot__enabled=True).order_by("pk")
+        # The status is named once more for the partial index.
+        unfinished = self.filter(status__in=OutboxItem.UNFINISHED, bot__enabled=True)
+        return unfinished.filter(waiting | abandoned, ~Exists(earlier)).order_by("pk")
 
     def retry(self, now: datetime) -> int:
         """Queues failed rows once more, under the same uuid; the number of rows."""

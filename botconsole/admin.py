@@ -37,6 +37,7 @@ MENU: tuple[tuple[Text, str], ...] = (
     (_("Bots"), "events.bot"),
     (_("Refused requests"), "events.refusal"),
     (_("Users"), "auth.user"),
+    (_("Groups"), "auth.group"),
 )
 ROWS_WATCHED = 50_000  # failures further back than this are history, and counting them would be slow
 NEWEST_EVENTS = 10
@@ -111,7 +112,7 @@ class ConsoleAdminSite(AdminSite):
         app, model = label.split(".")
         return request.user.has_perm(f"{app}.view_{model}") or request.user.has_perm(f"{app}.change_{model}")
 
-    def app_index(
+    def app_index(  # type: ignore[override]
         self, request: HttpRequest, app_label: str, extra_context: dict[str, Any] | None = None
     ) -> HttpResponse:
         """Django's page of one app's models: the menu says it better."""
@@ -131,8 +132,7 @@ class ConsoleAdminSite(AdminSite):
         if context["events_event"]:
             overview |= {"newest": newest_events(), "failed_events": newest_events(failed=True)}
         if context["events_outboxitem"]:
-            failed = OutboxItem.objects.filter(status=OutboxItem.Status.FAILED).select_related("bot")
-            overview["failed_items"] = [outbox_line(item) for item in failed.order_by("-pk")[:NEWEST_FAILURES]]
+            overview["failed_items"] = newest_unsendable()
         return super().index(request, {"title": _("Overview"), **overview, **(extra_context or {})})
 
 
@@ -187,3 +187,10 @@ def newest_events(*, failed: bool = False) -> list[dict[str, Any]]:
         }
         for event in events.order_by("-pk")[: NEWEST_FAILURES if failed else NEWEST_EVENTS]
     ]
+
+
+def newest_unsendable() -> list[dict[str, Any]]:
+    """The newest outbox items that failed for good, as lines."""
+    items = OutboxItem.objects.filter(status=OutboxItem.Status.FAILED).order_by("-pk")[:NEWEST_FAILURES]
+    names = Event.objects.filter(chat_id__in={item.target for item in items}).chat_names() if items else {}
+    return [outbox_line(item, names.get(item.target, "")) for item in items]

@@ -5,7 +5,6 @@ The pages of a bot stand in botadmin; the console registers them, with what stan
 """
 
 from django.contrib import admin
-from django.http import HttpRequest
 from django.utils.safestring import SafeString
 from django.utils.translation import gettext_lazy as _
 

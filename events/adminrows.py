@@ -31,7 +31,9 @@ def moment(at: datetime | None) -> SafeString:
     local = timezone.localtime(at)
     short = "%m-%d %H:%M:%S" if local.year == timezone.localtime().year else "%Y-%m-%d %H:%M"
     full = local.strftime("%Y-%m-%d %H:%M:%S %Z")
-    return format_html('<time datetime="{}" title="{}">{}</time>', at.isoformat(), full, local.strftime(short))
+    return format_html(
+        '<time datetime="{}" title="{}">{}</time>', at.isoformat(), full, local.strftime(short)
+    )
 
 
 def pill(kind: str, text: str) -> SafeString:
@@ -41,7 +43,11 @@ def pill(kind: str, text: str) -> SafeString:
 
 def two_lines(first: str, second: str) -> SafeString:
     """What an operator reads, and small below it what a machine calls it."""
-    return format_html('{}<small class="under">{}</small>', first, second) if second else format_html("{}", first)
+    return (
+        format_html('{}<small class="under">{}</small>', first, second)
+        if second
+        else format_html("{}", first)
+    )
 
 
 class CappedPaginator(Paginator[Any]):
@@ -63,7 +69,7 @@ class NamedChatsList(ChangeList):
         names = Event.objects.filter(chat_id__in=chats).chat_names() if chats else {}
         for row in rows:
             row.known_chat = names.get(getattr(row, self.model_admin.chat_field), "")  # type: ignore[attr-defined]
-        self.result_list = rows  # type: ignore[assignment]
+        self.result_list = rows
 
 
 class ReadOnlyAdmin(admin.ModelAdmin[Row]):
@@ -71,7 +77,9 @@ class ReadOnlyAdmin(admin.ModelAdmin[Row]):
 
     list_per_page = 50
     show_full_result_count = False
+    show_facets = admin.ShowFacets.NEVER
     paginator = CappedPaginator
+    empty_value_display = ""
 
     def has_add_permission(self, request: HttpRequest) -> bool:
         return False
@@ -87,7 +95,7 @@ class ReadOnlyAdmin(admin.ModelAdmin[Row]):
 
     def operated(self, request: HttpRequest, rows: QuerySet[Row], what: str) -> None:
         """Says in the history of each row who did it."""
-        LogEntry.objects.log_actions(request.user.pk, rows, CHANGE, change_message=what)
+        LogEntry.objects.log_actions(request.user.pk or 0, rows, CHANGE, change_message=what)
 
 
 def newest_containing(rows: QuerySet[Row], field: str, term: str) -> Q:

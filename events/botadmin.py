@@ -36,7 +36,12 @@ SCOPES_TO_ADD: tuple[tuple[str, Text], ...] = (
 def setup_guide(bot: Bot | None) -> dict[str, Any]:
     """What the template admin/includes/setup_guide.html shows."""
     events = [(event_type, EVENT_TYPES[event_type], scope) for event_type, scope in EVENTS_TO_ADD]
-    return {"guide_url": bot.webhook_url if bot else "", "guide_events": events, "guide_scopes": SCOPES_TO_ADD}
+    return {
+        "guide_id": bot.slug if bot else "",
+        "guide_url": bot.webhook_url if bot else "",
+        "guide_events": events,
+        "guide_scopes": SCOPES_TO_ADD,
+    }
 
 
 def state_pill(bot: Bot) -> SafeString:
@@ -77,12 +82,16 @@ class BotAdmin(admin.ModelAdmin[Bot]):
         first = {} if Bot.objects.exists() else {"slug": "default"}
         return {**first, **super().get_changeform_initial_data(request)}
 
-    def render_change_form(self, request: HttpRequest, context: dict[str, Any], *args: Any, **kwargs: Any) -> HttpResponse:
+    def render_change_form(
+        self, request: HttpRequest, context: dict[str, Any], *args: Any, **kwargs: Any
+    ) -> HttpResponse:
         bot = kwargs.get("obj")
         context |= setup_guide(bot)
         if bot:
             refusals = bot.refusals.all()[:REFUSALS_SHOWN]
-            context["refusals"] = [(row.refused_at, refusal_words(row.reason), row.remote_address) for row in refusals]
+            context["refusals"] = [
+                (row.refused_at, refusal_words(row.reason), row.remote_address) for row in refusals
+            ]
             context["refusals_url"] = f"{reverse('admin:events_refusal_changelist')}?bot__id__exact={bot.pk}"
             context["has_events"] = bot.events.exists()
         return super().render_change_form(request, context, *args, **kwargs)
@@ -101,5 +110,5 @@ class BotAdmin(admin.ModelAdmin[Bot]):
 
     @admin.display(description=_("secrets"))
     def secrets(self, bot: Bot) -> SafeString:
-        fields = ((Bot._meta.get_field(name).verbose_name, secret_state(getattr(bot, name))) for name in SECRETS)
+        fields = ((BotForm.base_fields[name].label, secret_state(getattr(bot, name))) for name in SECRETS)
         return format_html_join("", "<p>{}: {}</p>", fields)

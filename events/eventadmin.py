@@ -44,7 +44,9 @@ class TypeFilter(admin.SimpleListFilter):
     parameter_name = "type"
 
     def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
-        return [(event_type, str(words)) for event_type, words in EVENT_TYPES.items()] + [("other", _now("Other"))]
+        return [(event_type, str(words)) for event_type, words in EVENT_TYPES.items()] + [
+            ("other", _now("Other"))
+        ]
 
     def queryset(self, request: HttpRequest, queryset: QuerySet[Event]) -> QuerySet[Event]:
         if self.value() == "other":
@@ -104,12 +106,16 @@ class EventAdmin(ReadOnlyAdmin[Event]):
     @admin.display(description=_("type"))
     def what(self, event: Event) -> SafeString:
         words = type_words(event.event_type)
-        return two_lines(words or event.event_type, f"{event.event_type} · {event.bot.name}" if words else event.bot.name)
+        return two_lines(
+            words or event.event_type, f"{event.event_type} · {event.bot.name}" if words else event.bot.name
+        )
 
     @admin.display(description=_("chat"))
     def chat(self, event: Event) -> SafeString:
         name = chat_name(event) or getattr(event, "known_chat", "")
-        return two_lines(name, short_id(event.chat_id)) if name else format_html("{}", short_id(event.chat_id))
+        return (
+            two_lines(name, short_id(event.chat_id)) if name else format_html("{}", short_id(event.chat_id))
+        )
 
     @admin.display(description=_("person"))
     def who(self, event: Event) -> str:
@@ -125,10 +131,14 @@ class EventAdmin(ReadOnlyAdmin[Event]):
 
     @admin.action(description=_("Run again now (failed events)"), permissions=["operate"])
     def run_again(self, request: HttpRequest, queryset: QuerySet[Event]) -> None:
-        failed = list(queryset.filter(status=Event.Status.FAILED).values_list("pk", flat=True)[: RUN_AT_ONCE + 1])
+        failed = list(
+            queryset.filter(status=Event.Status.FAILED).values_list("pk", flat=True)[: RUN_AT_ONCE + 1]
+        )
         if len(failed) > RUN_AT_ONCE:
             count = queryset.retry(timezone.now())  # type: ignore[attr-defined]
-            messages.success(request, _now("%(count)d failed events are left to the worker.") % {"count": count})
+            messages.success(
+                request, _now("%(count)d failed events are left to the worker.") % {"count": count}
+            )
             return
         events = [event for pk in failed if (event := rerun(pk))]
         self.operated(request, Event.objects.filter(pk__in=[event.pk for event in events]), "Run again.")
@@ -147,7 +157,9 @@ class EventAdmin(ReadOnlyAdmin[Event]):
         get_object_or_404(Event, pk=pk)
         event = rerun(pk)
         if event is None:
-            messages.warning(request, _now("This event is not waiting: it was finished, or is being run right now."))
+            messages.warning(
+                request, _now("This event is not waiting: it was finished, or is being run right now.")
+            )
         else:
             self.operated(request, Event.objects.filter(pk=pk), "Run again.")
             level = messages.ERROR if event.status == Event.Status.FAILED else messages.SUCCESS
@@ -155,7 +167,9 @@ class EventAdmin(ReadOnlyAdmin[Event]):
             messages.add_message(request, level, _now("Run again: %(status)s, %(outcome)s") % result)
         return HttpResponseRedirect(reverse("admin:events_event_change", args=[pk]))
 
-    def render_change_form(self, request: HttpRequest, context: dict[str, Any], *args: Any, **kwargs: Any) -> HttpResponse:
+    def render_change_form(
+        self, request: HttpRequest, context: dict[str, Any], *args: Any, **kwargs: Any
+    ) -> HttpResponse:
         event: Event = kwargs["obj"]
         known = Event.objects.filter(chat_id=event.chat_id).chat_names() if event.chat_id else {}
         context |= {
@@ -169,7 +183,7 @@ class EventAdmin(ReadOnlyAdmin[Event]):
             "tree": tree(event.body),
             "raw": pretty(event.body),
             "times": [_time(text) for text in event.delivery_times],
-            "outbox": [outbox_line(item) for item in event.outbox.select_related("bot")],
+            "outbox": [outbox_line(item, known.get(item.target, "")) for item in event.outbox.all()],
             "can_rerun": event.status == Event.Status.FAILED and self.has_operate_permission(request),
         }
         return super().render_change_form(request, context, *args, **kwargs)

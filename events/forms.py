@@ -11,6 +11,7 @@ from .models import Bot
 from .sealed import Secret, UnsealError
 
 SECRETS = ("app_secret", "verification_token", "encrypt_key")
+REQUIRED = ("app_secret", "verification_token")
 
 
 def secret_state(secret: object) -> str | SafeString:
@@ -63,19 +64,20 @@ class BotForm(forms.ModelForm[Bot]):
         super().__init__(*args, **options)
         for name in SECRETS:
             self.initial.pop(name, None)
-            if self.instance.pk:
-                self.fields[name].help_text = format_html(
-                    "{} {}", secret_state(getattr(self.instance, name)), _("Leave empty to keep it.")
-                )
+            if self.kept(name):
+                state = secret_state(getattr(self.instance, name))
+                self.fields[name].help_text = format_html("{} {}", state, _("Leave empty to keep it."))
+            else:
+                self.fields[name].required = name in REQUIRED
 
     def clean_app_secret(self) -> Secret:
-        return self._kept_or_new("app_secret", required=True)
+        return self._kept_or_new("app_secret")
 
     def clean_verification_token(self) -> Secret:
-        return self._kept_or_new("verification_token", required=True)
+        return self._kept_or_new("verification_token")
 
     def clean_encrypt_key(self) -> Secret:
-        return self._kept_or_new("encrypt_key", required=False)
+        return self._kept_or_new("encrypt_key")
 
     def clean(self) -> dict[str, Any]:
         values: dict[str, Any] = super().clean() or {}
@@ -85,13 +87,11 @@ class BotForm(forms.ModelForm[Bot]):
             values["encrypt_key"] = Secret.seal("")
         return values
 
-    def _kept_or_new(self, name: str, *, required: bool) -> Secret:
+    def kept(self, name: str) -> Secret | None:
+        """The secret that is stored already."""
+        secret = getattr(self.instance, name)
+        return secret if isinstance(secret, Secret) and secret else None
+
+    def _kept_or_new(self, name: str) -> Secret:
         text = self.cleaned_data[name]
-        if text:
-            return Secret.seal(text)
-        kept = getattr(self.instance, name)
-        if isinstance(kept, Secret) and kept:
-            return kept
-        if required:
-            raise forms.ValidationError(_("Enter it: without it nothing can be received or sent."), code="required")
-        return Secret.seal("")
+        return Secret.seal(text) if text else self.kept(name) or Secret.seal("")

@@ -53,7 +53,9 @@ class OutboxAdmin(ReadOnlyAdmin[OutboxItem]):
         if queryset.filter(key=term).exists():
             return queryset.filter(key=term), False
         text = queryset.annotate(result_text=Cast("result", TextField()))
-        recent = newest_containing(queryset, "result_text", term) | newest_containing(queryset, "target", term)
+        recent = newest_containing(queryset, "result_text", term) | newest_containing(
+            queryset, "target", term
+        )
         return text.filter(recent | newest_containing(queryset, "key", term)), False
 
     @admin.display(description=_("created at"), ordering="pk")
@@ -79,7 +81,11 @@ class OutboxAdmin(ReadOnlyAdmin[OutboxItem]):
 
     @admin.display(description=_("next attempt"))
     def next_try(self, item: OutboxItem) -> SafeString:
-        return moment(item.next_attempt_at if item.status == OutboxItem.Status.PENDING else None)
+        if item.status != OutboxItem.Status.PENDING:
+            return moment(None)
+        return format_html(
+            '<span class="narrow">{} </span>{}', _("next attempt"), moment(item.next_attempt_at)
+        )
 
     @admin.display(description=_("error"))
     def problem(self, item: OutboxItem) -> SafeString:
@@ -88,11 +94,15 @@ class OutboxAdmin(ReadOnlyAdmin[OutboxItem]):
 
     @admin.action(description=_("Retry now (failed items)"), permissions=["operate"])
     def retry(self, request: HttpRequest, queryset: QuerySet[OutboxItem]) -> None:
-        failed = list(queryset.filter(status=OutboxItem.Status.FAILED).values_list("pk", flat=True)[:RUN_AT_ONCE])
+        failed = list(
+            queryset.filter(status=OutboxItem.Status.FAILED).values_list("pk", flat=True)[:RUN_AT_ONCE]
+        )
         count = queryset.retry(timezone.now())  # type: ignore[attr-defined]
         self.operated(request, OutboxItem.objects.filter(pk__in=failed), "Retried.")
         text = ngettext("%(count)d item is queued again.", "%(count)d items are queued again.", count)
-        messages.add_message(request, messages.SUCCESS if count else messages.WARNING, text % {"count": count})
+        messages.add_message(
+            request, messages.SUCCESS if count else messages.WARNING, text % {"count": count}
+        )
 
     @method_decorator(require_POST)
     def retry_view(self, request: HttpRequest, pk: int) -> HttpResponse:
@@ -107,7 +117,9 @@ class OutboxAdmin(ReadOnlyAdmin[OutboxItem]):
             messages.warning(request, _now("Only failed items can be retried."))
         return HttpResponseRedirect(reverse("admin:events_outboxitem_change", args=[pk]))
 
-    def render_change_form(self, request: HttpRequest, context: dict[str, Any], *args: Any, **kwargs: Any) -> HttpResponse:
+    def render_change_form(
+        self, request: HttpRequest, context: dict[str, Any], *args: Any, **kwargs: Any
+    ) -> HttpResponse:
         item: OutboxItem = kwargs["obj"]
         names = Event.objects.filter(chat_id=item.target).chat_names()
         failed = item.status == OutboxItem.Status.FAILED
@@ -142,15 +154,15 @@ def attempt_words(attempt: Attempt) -> str:
     return str(explain(attempt.code).meaning)
 
 
-def outbox_line(item: OutboxItem) -> dict[str, Any]:
-    """One outbox item in a list of few."""
+def outbox_line(item: OutboxItem, chat: str = "") -> dict[str, Any]:
+    """One outbox item in a list of few; `chat` is its target's name."""
     return {
         "url": reverse("admin:events_outboxitem_change", args=[item.pk]),
         "words": call_words(item.call, item.arguments),
         "mark": pill(item.status, item.get_status_display()),
         "at": moment(item.sent_at or item.created_at),
         "problem": error_words(item),
-        "target": short_id(item.target),
+        "target": chat or short_id(item.target),
     }
 
 
@@ -168,7 +180,7 @@ def picture(item: OutboxItem) -> SafeString | str:
     if not isinstance(content, dict):
         return ""
     if isinstance(content.get("text"), str):
-        return content["text"]
+        return str(content["text"])
     people = people_in(item.cause) if item.cause else {}
     return mark_safe(draw(content, people=people, locale=card_language()))  # draw escapes  # noqa: S308
 

@@ -64,7 +64,10 @@ OUTCOMES: tuple[tuple[str, Text], ...] = (
     (r"no template for this chat", _("no template for this chat")),
     (r"the event names nobody", _("the event names nobody")),
     (r"the event names no chat", _("the event names no chat")),
-    (r"too late to greet: (?P<delay>.+) after it happened", _("too late to greet: %(delay)s after it happened")),
+    (
+        r"too late to greet: (?P<delay>.+) after it happened",
+        _("too late to greet: %(delay)s after it happened"),
+    ),
     (r"the worker stopped during this try", _("the worker stopped during this try")),
 )
 _KEY = _("the signature does not match: is the Encrypt Key the one in Feishu's console?")

@@ -3,7 +3,9 @@
 from typing import Any
 
 from django.contrib import admin
+from django.contrib.admin.widgets import RelatedFieldWidgetWrapper
 from django.core.exceptions import PermissionDenied
+from django.forms import ModelChoiceField
 from django.http import HttpRequest, HttpResponse, JsonResponse
 from django.urls import URLPattern, path, reverse
 from django.utils.decorators import method_decorator
@@ -34,15 +36,13 @@ class WelcomeTemplateAdmin(admin.ModelAdmin[WelcomeTemplate]):
     list_filter = ("enabled", "trigger", ("bot", admin.RelatedOnlyFieldListFilter))
     list_select_related = ("bot",)
     search_fields = ("name",)
+    show_facets = admin.ShowFacets.NEVER
     save_as = True
     save_as_continue = True
     fieldsets = (
         (None, {"fields": ("name", ("bot", "trigger"), "chat_ids", ("enabled", "late_hours"))}),
         (_("Card"), {"fields": ("card",), "classes": ("card-editor",)}),
     )
-
-    class Media:
-        js = ("botconsole/template_editor.js",)
 
     def get_urls(self) -> list[URLPattern]:
         view = self.admin_site.admin_view(self.preview_view)
@@ -52,14 +52,15 @@ class WelcomeTemplateAdmin(admin.ModelAdmin[WelcomeTemplate]):
         bots = list(Bot.objects.values_list("pk", flat=True)[:2])
         only_bot = {"bot": bots[0]} if len(bots) == 1 else {}
         asked: dict[str, Any] = super().get_changeform_initial_data(request)
-        trigger = asked.get("trigger") if asked.get("trigger") in Trigger.values else Trigger.MEMBER_JOINED
-        return {"card": starter_card(Trigger(trigger)), **only_bot, **asked}
+        trigger = str(asked.get("trigger"))
+        card = starter_card(Trigger(trigger) if trigger in Trigger.values else Trigger.MEMBER_JOINED)
+        return {"card": card, **only_bot, **asked}
 
-    def formfield_for_foreignkey(self, db_field: Any, request: HttpRequest, **kwargs: Any) -> Any:
-        field = super().formfield_for_foreignkey(db_field, request, **kwargs)
-        if field is not None and hasattr(field.widget, "can_add_related"):
-            field.widget.can_add_related = field.widget.can_change_related = False
-            field.widget.can_view_related = field.widget.can_delete_related = False
+    def formfield_for_dbfield(self, db_field: Any, request: HttpRequest, **kwargs: Any) -> Any:
+        """Without the pencil and the plus beside the bot: a bot is not made in passing."""
+        field = super().formfield_for_dbfield(db_field, request, **kwargs)
+        if isinstance(field, ModelChoiceField) and isinstance(field.widget, RelatedFieldWidgetWrapper):
+            field.widget = field.widget.widget
         return field
 
     @method_decorator(require_POST)
@@ -68,7 +69,11 @@ class WelcomeTemplateAdmin(admin.ModelAdmin[WelcomeTemplate]):
         if not (self.has_view_permission(request) or self.has_add_permission(request)):
             raise PermissionDenied
         bot_pk = request.POST.get("bot", "")
-        bot = Bot.objects.filter(pk=bot_pk).first() if bot_pk.isascii() and bot_pk.isdigit() and len(bot_pk) < 10 else None
+        bot = (
+            Bot.objects.filter(pk=bot_pk).first()
+            if bot_pk.isascii() and bot_pk.isdigit() and len(bot_pk) < 10
+            else None
+        )
         shown = preview(
             request.POST.get("card", ""),
             request.POST.get("trigger", ""),
@@ -77,7 +82,9 @@ class WelcomeTemplateAdmin(admin.ModelAdmin[WelcomeTemplate]):
         )
         return JsonResponse(shown.as_json())
 
-    def render_change_form(self, request: HttpRequest, context: dict[str, Any], *args: Any, **kwargs: Any) -> HttpResponse:
+    def render_change_form(
+        self, request: HttpRequest, context: dict[str, Any], *args: Any, **kwargs: Any
+    ) -> HttpResponse:
         template = kwargs.get("obj")
         form = context["adminform"].form
         card, trigger = self._now(form, template, "card"), self._now(form, template, "trigger")
@@ -122,12 +129,16 @@ class WelcomeTemplateAdmin(admin.ModelAdmin[WelcomeTemplate]):
 
 
 def variable_groups() -> list[tuple[str, str, list[tuple[str, str]]]]:
-    """For each trigger: its value, its words, and its variables with what they stand for."""
+    """For each trigger: its value, its words, and its placeholders with what they stand for."""
     return [
         (
             trigger.value,
             str(trigger.label),
-            [(name, str(words)) for name, words in VARIABLE_WORDS.items() if name in VARIABLES[trigger]],
+            [
+                (f"{{{{ {name} }}}}", str(words))
+                for name, words in VARIABLE_WORDS.items()
+                if name in VARIABLES[trigger]
+            ],
         )
         for trigger in Trigger
     ]

@@ -18,7 +18,11 @@ class ChatIdsField(forms.CharField):
         return "\n".join(map(str, value)) if isinstance(value, list) else value
 
     def to_python(self, value: Any) -> Any:
-        ids = value if isinstance(value, list) else str(value or "").replace(",", " ").replace("，", " ").split()
+        ids = (
+            value
+            if isinstance(value, list)
+            else str(value or "").replace(",", " ").replace("，", " ").split()
+        )
         return list(dict.fromkeys(ids))
 
     def has_changed(self, initial: Any, data: Any) -> bool:

@@ -9,6 +9,7 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
+import requests
 from django.core.management import CommandError, call_command
 from django.db import connection
 from django.test import Client
@@ -148,11 +149,14 @@ def wait_for(condition: Any, seconds: float = 20) -> None:
 
 
 def make_group(sandbox: Any) -> str:
-    import requests
-
     return str(
         requests.post(f"{sandbox.url}/_sandbox/groups", json={"name": "g"}, timeout=5).json()["chat_id"]
     )
+
+
+def messages_in(sandbox: Any, chat_id: str) -> list[Any]:
+    answer = requests.get(f"{sandbox.url}/_sandbox/groups/{chat_id}/messages", timeout=5).json()
+    return list(answer["items"])
 
 
 @pytest.mark.django_db(transaction=True)
@@ -173,8 +177,6 @@ def test_a_worker_delivers_until_sigterm_and_exits_0(
 
 @pytest.mark.django_db(transaction=True)
 def test_sigterm_lets_the_call_in_flight_finish(bot: Bot, sandbox: Any, process_env: dict[str, str]) -> None:
-    import requests
-
     chat_id = make_group(sandbox)
     requests.post(f"{sandbox.url}/_sandbox/faults", json={"slow_ms": 1500, "path": "/messages"}, timeout=5)
     send_card(bot, chat_id=chat_id, card=CARD, key="k")
@@ -192,29 +194,25 @@ def test_sigterm_lets_the_call_in_flight_finish(bot: Bot, sandbox: Any, process_
 def test_a_killed_workers_message_arrives_once_all_the_same(
     bot: Bot, sandbox: Any, process_env: dict[str, str]
 ) -> None:
-    import requests
-
     chat_id = make_group(sandbox)
-    fault = {"slow_ms": 1000, "times": 1, "path": "/messages"}
+    fault = {"slow_ms": 3000, "times": 1, "path": "/messages"}
     requests.post(f"{sandbox.url}/_sandbox/faults", json=fault, timeout=5)
     send_card(bot, chat_id=chat_id, card=CARD, key="k")
     worker = start_worker(process_env)
-    wait_for(lambda: OutboxItem.objects.get().status == OutboxItem.Status.SENDING)
-    time.sleep(0.5)  # the call is with Feishu by now
+    wait_for(lambda: messages_in(sandbox, chat_id))  # Feishu has acted, and its answer is on the way
     worker.kill()
     worker.communicate()
-    time.sleep(1)  # and Feishu has acted on it
+    assert OutboxItem.objects.get().status == OutboxItem.Status.SENDING
     OutboxItem.objects.update(leased_until=timezone.now() - timedelta(seconds=1))
-    assert start_worker(process_env, "--once").wait(30) == 0
-    messages = requests.get(f"{sandbox.url}/_sandbox/groups/{chat_id}/messages", timeout=5).json()["items"]
-    assert (len(messages), OutboxItem.objects.get().status) == (1, OutboxItem.Status.SENT)
+    second = start_worker(process_env, "--once")
+    second.communicate(timeout=30)
+    assert (second.returncode, OutboxItem.objects.get().status) == (0, OutboxItem.Status.SENT)
+    assert len(messages_in(sandbox, chat_id)) == 1
 
 
 @pytest.mark.postgres
 @pytest.mark.django_db(transaction=True)
 def test_several_workers_send_each_message_once(bot: Bot, sandbox: Any, process_env: dict[str, str]) -> None:
-    import requests
-
     chats = [make_group(sandbox) for _ in range(4)]
     for number in range(40):
         send_card(bot, chat_id=chats[number % 4], card=CARD, key=f"k{number}")
@@ -225,11 +223,7 @@ def test_several_workers_send_each_message_once(bot: Bot, sandbox: Any, process_
         for worker in workers:
             worker.terminate()
             worker.communicate()
-    counts = [
-        len(requests.get(f"{sandbox.url}/_sandbox/groups/{chat}/messages", timeout=5).json()["items"])
-        for chat in chats
-    ]
-    assert counts == [10, 10, 10, 10]
+    assert [len(messages_in(sandbox, chat)) for chat in chats] == [10, 10, 10, 10]
 
 
 @pytest.mark.postgres

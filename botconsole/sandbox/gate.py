@@ -102,9 +102,10 @@ class Gate:
             record.fault = "down"
             await _cut(send)
             return
+        answer = send
         if fault.slow_ms:
             record.fault = f"slow by {fault.slow_ms} ms"
-            await asyncio.sleep(fault.slow_ms / 1000)
+            answer = _late(send, fault.slow_ms / 1000)
         if fault.drop_answer:
             record.fault = "answer dropped"
             await self._app(scope, tape.listen(receive), tape.speak(_nowhere))
@@ -115,9 +116,23 @@ class Gate:
             extra = (
                 [(b"x-ogw-ratelimit-limit", b"50"), (b"x-ogw-ratelimit-reset", b"1")] if status == 429 else []
             )
-            await _answer(tape.speak(send), status, body.decode(), content_type, extra)
+            await _answer(tape.speak(answer), status, body.decode(), content_type, extra)
         else:
-            await self._app(scope, tape.listen(receive), tape.speak(send))
+            await self._app(scope, tape.listen(receive), tape.speak(answer))
+
+
+def _late(send: Send, seconds: float) -> Send:
+    """Answers late: the platform has acted by then, which is the harder case for whoever waits."""
+    waited = False
+
+    async def late(message: Message) -> None:
+        nonlocal waited
+        if not waited:
+            waited = True
+            await asyncio.sleep(seconds)
+        await send(message)
+
+    return late
 
 
 class _Tape:

@@ -1,5 +1,6 @@
 """A welcome card as it would look in a made-up situation: drawn, measured, with everything wrong about it."""
 
+import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -14,6 +15,8 @@ from events.cardview import draw
 
 from .models import Trigger
 from .variables import VARIABLES, Person, welcome_variables
+
+log = logging.getLogger(__name__)
 
 Text = str | Promise
 
@@ -58,11 +61,16 @@ def preview(text: str, trigger: str, bot_name: str, situation: str = "one") -> P
         chat_name = "" if trigger == Trigger.CONVERSATION_STARTED else _now("Newcomers")
         values = welcome_variables(bot_name or _now("Console bot"), "oc_sample", chat_name, people)
         filled = fill(card, values)
+        problems = unknown_variables(card, VARIABLES[trigger]) or check(filled)
+        names = {person.open_id: person.name for person in people}
+        return Preview(draw(filled, people=names, locale=locale()), problems, size_of(filled))
     except CardError as error:
-        return Preview("", error.problems, len(text.encode(errors="replace")))
-    problems = unknown_variables(card, VARIABLES[trigger]) or check(filled)
-    names = {person.open_id: person.name for person in people}
-    return Preview(draw(filled, people=names, locale=locale()), problems, size_of(filled))
+        problems = error.problems
+    except (TypeError, ValueError, LookupError, AttributeError, RecursionError):
+        # A fault of ours, not of the card: the person typing must not lose the editor over it.
+        log.exception("a card could not be previewed")
+        problems = [Problem("", _now("This card cannot be drawn. Is every element an object with a tag?"))]
+    return Preview("", problems, len(text.encode(errors="replace")))
 
 
 def people_for(trigger: str, situation: str) -> Sequence[Person]:

@@ -4,17 +4,28 @@ from collections.abc import Callable
 
 from django.db import DatabaseError, connection
 from django.db.migrations.executor import MigrationExecutor
-from django.http import HttpRequest, JsonResponse
+from django.http import HttpRequest, HttpResponse, JsonResponse
 
 from events.models import SEEN_LATELY, Heartbeat
 
 
-def healthz(request: HttpRequest) -> JsonResponse:
+class HealthMiddleware:
+    """Answers /healthz and /readyz before anything else: a probe by address has no Host that could be allowed."""
+
+    def __init__(self, get_response: Callable[[HttpRequest], HttpResponse]) -> None:
+        self.get_response = get_response
+
+    def __call__(self, request: HttpRequest) -> HttpResponse:
+        answer = ANSWERS.get(request.path_info)
+        return answer() if answer else self.get_response(request)
+
+
+def healthz() -> JsonResponse:
     """The process answers. Touches no database."""
     return JsonResponse({"status": "ok"})
 
 
-def readyz(request: HttpRequest) -> JsonResponse:
+def readyz() -> JsonResponse:
     """200 if events can be stored and delivered; 503 with the check that fails."""
     checks: dict[str, str] = {}
     for name, check in CHECKS.items():
@@ -51,3 +62,4 @@ def _worker() -> str:
 
 
 CHECKS: dict[str, Callable[[], str]] = {"database": _database, "migrations": _migrations, "worker": _worker}
+ANSWERS: dict[str, Callable[[], JsonResponse]] = {"/healthz": healthz, "/readyz": readyz}

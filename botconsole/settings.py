@@ -48,6 +48,11 @@ SECURE_HSTS_SECONDS = 31536000 if HTTPS else 0
 SECURE_PROXY_SSL_HEADER = (
     ("HTTP_X_FORWARDED_PROTO", "https") if env.bool("BEHIND_PROXY", default=HTTPS) else None
 )
+SILENCED_SYSTEM_CHECKS = [
+    "security.W005",  # HSTS for subdomains and preload are for the owner of the domain to decide
+    "security.W008",  # the redirect to https belongs to the proxy that holds the certificate
+    "security.W021",
+]
 SECURE_REFERRER_POLICY = "same-origin"
 X_FRAME_OPTIONS = "DENY"
 # The names are Django 6's; botconsole.csp is the back-port.
@@ -123,7 +128,10 @@ LOGGING = {
         }
     },
     "root": {"handlers": ["stdout"], "level": "WARNING"},
-    "loggers": {name: {"level": LOG_LEVEL} for name in ("botconsole", "events", "templates")},
+    "loggers": {
+        **{name: {"level": LOG_LEVEL} for name in ("botconsole", "events", "templates")},
+        "django.security.DisallowedHost": {"level": "CRITICAL"},  # anyone can send a wrong Host
+    },
 }
 
 # --- The program (nothing below is an operator's) -------------------------------------------------------
@@ -139,6 +147,7 @@ INSTALLED_APPS = [
     "django.contrib.staticfiles",
 ]
 MIDDLEWARE = [
+    "botconsole.health.HealthMiddleware",
     "django.middleware.security.SecurityMiddleware",
     "botconsole.csp.ContentSecurityPolicyMiddleware",
     "whitenoise.middleware.WhiteNoiseMiddleware",

@@ -5,7 +5,6 @@ from django.urls import path
 from django.views.generic import RedirectView
 from django.views.i18n import set_language
 
-from botconsole.health import healthz, readyz
 from events.views import webhook
 
 urlpatterns = [
@@ -14,6 +13,4 @@ urlpatterns = [
     path("webhook/event/<slug:slug>", webhook, name="webhook"),
     path("admin/", admin.site.urls),
     path("language", set_language, name="set_language"),
-    path("healthz", healthz),
-    path("readyz", readyz),
 ]

@@ -9,8 +9,7 @@ from importlib import import_module
 from typing import Any
 
 from django.conf import settings
-from django.db import IntegrityError, transaction
-from django.db.models import F
+from django.db import transaction
 from django.utils import timezone
 
 from .envelope import Envelope
@@ -71,10 +70,6 @@ def accept(bot: Bot, envelope: Envelope, *, transport: str) -> Mapping[str, Any]
             if event.is_waiting:
                 event.fail(_cause(failure), failure.duration_ms)
         reaction = None
-    except IntegrityError:
-        # A known event_id under a new message_id: the platform never does this, but it is a duplicate all the same.
-        Event.objects.filter(bot=bot, event_id=envelope.event_id).update(deliveries=F("deliveries") + 1)
-        return {}
     _log(event, reaction)
     return reaction.reply if reaction else {}
 

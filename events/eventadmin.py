@@ -6,7 +6,7 @@ from typing import Any
 from django.contrib import admin, messages
 from django.contrib.admin.views.main import ChangeList
 from django.core.exceptions import PermissionDenied
-from django.db.models import Q, QuerySet, TextField
+from django.db.models import F, Q, QuerySet, TextField
 from django.db.models.functions import Cast
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.shortcuts import get_object_or_404
@@ -93,7 +93,9 @@ class EventAdmin(ReadOnlyAdmin[Event]):
         if term.startswith("oc_"):
             return queryset.filter(chat_id=term), False
         bots = list(Bot.objects.values_list("pk", flat=True))  # the unique keys begin with the bot
-        known = Q(bot__in=bots, event_id=term) | Q(bot__in=bots, dedup_key=term)
+        # The second index holds only events whose dedup_key is not their id.
+        by_event_id = Q(bot__in=bots, event_id=term) & ~Q(dedup_key=F("event_id"))
+        known = Q(bot__in=bots, dedup_key=term) | by_event_id
         if queryset.filter(known).exists():
             return queryset.filter(known), False
         text = queryset.annotate(body_text=Cast("body", TextField()))

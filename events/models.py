@@ -12,7 +12,7 @@ from django.contrib.contenttypes.fields import GenericForeignKey
 from django.contrib.contenttypes.models import ContentType
 from django.core.validators import RegexValidator
 from django.db import IntegrityError, connection, models
-from django.db.models import Exists, OuterRef, Q
+from django.db.models import Exists, F, OuterRef, Q
 from django.urls import reverse
 from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
@@ -171,7 +171,19 @@ class EventQuerySet(models.QuerySet["Event"]):
         if found is None:
             raise IntegrityError("DO UPDATE returned no row")
         event.pk, event.status, event.deliveries, event.tries, event.late, event.received_at = found
+        if event.deliveries == 1 and event.dedup_key != event.event_id:
+            return self._the_one_with_its_event_id(event)
         return event
+
+    def _the_one_with_its_event_id(self, event: Event) -> Event:
+        """A message is told apart by its message_id; one whose event_id is known is a duplicate all the same."""
+        known = self.filter(bot=event.bot, event_id=event.event_id, pk__lt=event.pk).first()
+        if known is None:
+            return event
+        event.delete()
+        self.filter(pk=known.pk).update(deliveries=F("deliveries") + 1)
+        known.deliveries += 1
+        return known
 
     def due(self, now: datetime) -> EventQuerySet:
         """Failed events whose next try has come."""
@@ -246,14 +258,13 @@ class Event(models.Model):
         verbose_name = _("event")
         verbose_name_plural = _("event log")
         ordering = ("-pk",)
-        constraints = (
-            models.UniqueConstraint(fields=("bot", "dedup_key"), name="event_handled_once"),
-            models.UniqueConstraint(fields=("bot", "event_id"), name="event_id_once"),
-        )
+        # One constraint only: with a second, copies that arrive together deadlock on PostgreSQL.
+        constraints = (models.UniqueConstraint(fields=("bot", "dedup_key"), name="event_handled_once"),)
         indexes = (
             models.Index(fields=("next_try_at",), condition=Q(status="failed"), name="event_due"),
             models.Index(fields=("event_type", "-id"), name="event_by_type"),
             models.Index(fields=("chat_id", "-id"), name="event_by_chat"),
+            models.Index(fields=("event_id",), name="event_by_event_id"),
         )
 
     def __str__(self) -> str:

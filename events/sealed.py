@@ -9,6 +9,7 @@ from django.conf import settings
 from django.db import models
 from django.utils.translation import gettext as _
 
+
 class UnsealError(Exception):
     """The text was sealed with a key that is no longer among SEALING_KEYS (or made from another SECRET_KEY)."""
 

@@ -53,7 +53,7 @@ class LongConnectionServer:
         self._run(self._socket.close())
 
     def wait_for_client(self) -> None:
-        assert self._connected.wait(10), "no client came"
+        assert self._connected.wait(40), "no client came"
 
     def close(self) -> None:
         self._server.close()

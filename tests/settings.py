@@ -15,5 +15,3 @@ for name in ("APP_ID", "APP_SECRET", "VERIFICATION_TOKEN", "ENCRYPT_KEY", "DOMAI
 from botconsole.settings import *  # noqa: E402, F403
 
 PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
-# WhiteNoise warns of a directory that is not there; it serves from the packages anyway.
-STATIC_ROOT = None  # type: ignore[assignment]

@@ -264,3 +264,9 @@ def test_a_worker_silent_for_a_minute_is_not_alive(client: Client) -> None:
     Heartbeat.objects.beat("worker", "host", 1, timezone.now())
     Heartbeat.objects.update(seen_at=timezone.now() - timedelta(minutes=1))
     assert client.get("/readyz").status_code == 503
+
+
+@pytest.mark.parametrize("path", ["/healthz", "/readyz"])
+@pytest.mark.django_db
+def test_a_probe_by_address_needs_no_allowed_host(client: Client, path: str) -> None:
+    assert client.get(path, headers={"Host": "10.1.2.3"}).status_code in (200, 503)

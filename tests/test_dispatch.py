@@ -14,7 +14,7 @@ from events import dispatch
 from events.models import Bot, Event, OutboxItem
 from events.outbox import send_card
 from templates.starters import make_starters
-from tests.feishu_events import member_joined, sealed
+from tests.feishu_events import member_joined, message_received, sealed
 
 TYPE = "im.chat.member.user.added_v1"
 
@@ -124,10 +124,17 @@ def together(count: int, work: Callable[[], Any]) -> list[Any]:
 
 
 @pytest.mark.django_db(transaction=True)
-def test_fifty_copies_at_once_give_one_row_one_card_and_fifty_times_200(bot: Bot) -> None:
+@pytest.mark.parametrize(
+    ("document", "cards"),
+    [(member_joined(event_id="ev_1"), 1), (message_received(event_id="ev_1", message_id="om_1"), 0)],
+    ids=["a member", "a message"],
+)
+def test_fifty_copies_at_once_give_one_row_one_handling_and_fifty_times_200(
+    bot: Bot, document: dict[str, Any], cards: int
+) -> None:
     make_starters(bot)
     connection.close()
-    body, headers = sealed(member_joined(event_id="ev_1"), bot.encrypt_key.reveal())
+    body, headers = sealed(document, bot.encrypt_key.reveal())
 
     def push_one() -> int:
         response = Client().post(
@@ -137,7 +144,7 @@ def test_fifty_copies_at_once_give_one_row_one_card_and_fifty_times_200(bot: Bot
 
     assert together(50, push_one) == [200] * 50
     event = Event.objects.get()
-    assert (event.deliveries, event.tries, OutboxItem.objects.count()) == (50, 1, 1)
+    assert (event.deliveries, event.tries, OutboxItem.objects.count()) == (50, 1, cards)
 
 
 @pytest.mark.django_db(transaction=True)

@@ -166,9 +166,9 @@ class Migration(migrations.Migration):
             model_name='event',
             constraint=models.UniqueConstraint(fields=('bot', 'dedup_key'), name='event_handled_once'),
         ),
-        migrations.AddConstraint(
+        migrations.AddIndex(
             model_name='event',
-            constraint=models.UniqueConstraint(fields=('bot', 'event_id'), name='event_id_once'),
+            index=models.Index(fields=['event_id'], name='event_by_event_id'),
         ),
         migrations.AddIndex(
             model_name='outboxitem',

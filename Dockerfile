@@ -18,7 +18,6 @@ COPY . .
 RUN python -m compileall -q botconsole events templates
 USER botconsole
 EXPOSE 8000
-# Asks under PUBLIC_URL's name: the console answers to no other.
 HEALTHCHECK --interval=10s --timeout=3s --start-period=20s --retries=3 CMD ["python", "-c", \
     "from urllib.request import urlopen; urlopen('http://127.0.0.1:8000/healthz', timeout=2)"]
 CMD ["python", "manage.py", "serve", "--host", "0.0.0.0"]

@@ -22,7 +22,7 @@ admin.site.register(OutboxItem, OutboxAdmin)
 class RefusalAdmin(ReadOnlyAdmin[Refusal]):
     list_display = ("at", "bot", "why", "remote_address")
     list_display_links = None
-    list_filter = (("bot", admin.RelatedOnlyFieldListFilter),)
+    list_filter = ("bot",)
     list_select_related = ("bot",)
 
     @admin.display(description=_("refused at"), ordering="pk")

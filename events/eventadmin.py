@@ -69,7 +69,7 @@ class LateFilter(admin.SimpleListFilter):
 class EventAdmin(ReadOnlyAdmin[Event]):
     list_display = ("received", "what", "chat", "who", "state", "outcome")
     list_display_links = ("received", "what")
-    list_filter = ("status", ("bot", admin.RelatedOnlyFieldListFilter), TypeFilter, LateFilter, "received_at")
+    list_filter = ("status", "bot", TypeFilter, LateFilter, "received_at")
     list_select_related = ("bot",)
     search_fields = ("event_id",)
     search_help_text = _("Event id, message id, chat id, open_id or a name.")

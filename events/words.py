@@ -39,7 +39,6 @@ EVENT_TYPES: Mapping[str, Text] = {
 CALLS: Mapping[str, Text] = {
     "send_message": _("Send a message"),
     "reply_message": _("Answer a message"),
-    "update_message": _("Change a card"),
     "update_card": _("Change a card"),
     "create_chat": _("Create a group"),
     "update_chat": _("Change a group"),

@@ -33,9 +33,10 @@ CHATS_OFFERED = 30
 class WelcomeTemplateAdmin(admin.ModelAdmin[WelcomeTemplate]):
     form = WelcomeTemplateForm
     list_display = ("name", "for_bot", "trigger", "chats", "state", "changed")
-    list_filter = ("enabled", "trigger", ("bot", admin.RelatedOnlyFieldListFilter))
+    list_filter = ("enabled", "trigger", "bot")
     list_select_related = ("bot",)
     search_fields = ("name",)
+    ordering = ("-updated_at",)
     show_facets = admin.ShowFacets.NEVER
     save_as = True
     save_as_continue = True

@@ -40,7 +40,7 @@ class WelcomeTemplateForm(forms.ModelForm[WelcomeTemplate]):
     """Saved as a copy, a template is switched off: two that greet in the same chat are refused."""
 
     chat_ids = ChatIdsField(
-        label=_("chats"),
+        label=_("Chats"),
         required=False,
         help_text=_("One chat id (oc_...) a line. Empty: every chat without a template of its own."),
     )

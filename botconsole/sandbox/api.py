@@ -9,28 +9,50 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
-from botconsole.sandbox import chats, images, members, messages, people, tokens
+from botconsole.sandbox import (
+    buzz,
+    chats,
+    history,
+    images,
+    managers,
+    members,
+    messages,
+    oldcards,
+    people,
+    pins,
+    resources,
+    scopes,
+    tabs,
+    tokens,
+)
 from botconsole.sandbox.call import Call
 from botconsole.sandbox.errors import PlatformError
 from botconsole.sandbox.limits import TooOftenError
 from botconsole.sandbox.store import new_id
 from botconsole.sandbox.world import World
 
-Endpoint = Callable[[World, Call], dict[str, Any]]
+Endpoint = Callable[[World, Call], dict[str, Any] | Response]
 LARGEST_JSON_BYTES = 1024 * 1024
 
 
 @dataclass(frozen=True, slots=True)
 class Api:
-    """One call; `top_level` answers carry no `data`, `open` ones need no token."""
+    """One call; `top_level` answers carry no `data`, `open` ones need no token, others one of `scopes`."""
 
     method: str
     path: str
     endpoint: Endpoint
     top_level: bool = False
     open: bool = False
+    scopes: tuple[str, ...] = ()
 
 
+SENDING = ("im:message", "im:message:send_as_bot")
+READING = ("im:message", "im:message:readonly", "im:message.history:readonly")
+TABS = ("im:chat", "im:chat.tabs:write_only")
+NOTICES = ("im:chat", "im:chat.top_notice:write_only")
+MANAGERS = ("im:chat", "im:chat.managers:write_only")
+PINS = (*SENDING, "im:message.pins:write_only")
 ROUTES: tuple[Api, ...] = (
     Api(
         "POST", "/auth/v3/tenant_access_token/internal", tokens.tenant_access_token, top_level=True, open=True
@@ -40,17 +62,33 @@ ROUTES: tuple[Api, ...] = (
     Api("GET", "/contact/v3/users/{user_id}", people.get_user),
     Api("POST", "/contact/v3/users/batch_get_id", people.batch_get_id),
     Api("POST", "/im/v1/images", images.upload),
-    Api("POST", "/im/v1/messages", messages.create),
-    Api("GET", "/im/v1/messages", messages.history),
-    Api("GET", "/im/v1/messages/{message_id}", messages.get),
-    Api("PATCH", "/im/v1/messages/{message_id}", messages.patch),
+    Api("POST", "/im/v1/messages", messages.create, scopes=SENDING),
+    Api("GET", "/im/v1/messages", history.history, scopes=READING),
+    Api("GET", "/im/v1/messages/{message_id}", history.get, scopes=READING),
+    Api("PUT", "/im/v1/messages/{message_id}", messages.edit, scopes=(*SENDING, "im:message:update")),
+    Api("PATCH", "/im/v1/messages/{message_id}", messages.patch, scopes=(*SENDING, "im:message:update")),
     Api("DELETE", "/im/v1/messages/{message_id}", messages.recall),
-    Api("POST", "/im/v1/messages/{message_id}/reply", messages.reply),
+    Api("POST", "/im/v1/messages/{message_id}/reply", messages.reply, scopes=SENDING),
+    Api("PATCH", "/im/v1/messages/{message_id}/urgent_app", buzz.urgent_app, scopes=("im:message.urgent",)),
+    Api("GET", "/im/v1/messages/{message_id}/resources/{file_key}", resources.download, scopes=READING),
+    Api("POST", "/im/v1/pins", pins.create, scopes=PINS),
+    Api("GET", "/im/v1/pins", pins.listed, scopes=(*READING[:2], "im:message.pins:read")),
+    Api("DELETE", "/im/v1/pins/{message_id}", pins.remove, scopes=PINS),
+    Api("POST", "/interactive/v1/card/update", oldcards.update, scopes=SENDING),
+    Api("POST", "/ephemeral/v1/send", oldcards.send, scopes=SENDING),
+    Api("POST", "/ephemeral/v1/delete", oldcards.delete, scopes=SENDING),
     Api("POST", "/im/v1/chats", chats.create),
     Api("GET", "/im/v1/chats/{chat_id}", chats.get),
     Api("PUT", "/im/v1/chats/{chat_id}", chats.update),
     Api("DELETE", "/im/v1/chats/{chat_id}", chats.dissolve),
     Api("POST", "/im/v1/chats/{chat_id}/link", chats.link),
+    Api("POST", "/im/v1/chats/{chat_id}/chat_tabs", tabs.create, scopes=TABS),
+    Api("GET", "/im/v1/chats/{chat_id}/chat_tabs/list_tabs", tabs.listed),
+    Api("DELETE", "/im/v1/chats/{chat_id}/chat_tabs/delete_tabs", tabs.remove, scopes=TABS),
+    Api("POST", "/im/v1/chats/{chat_id}/top_notice/put_top_notice", tabs.put_notice, scopes=NOTICES),
+    Api("POST", "/im/v1/chats/{chat_id}/top_notice/delete_top_notice", tabs.delete_notice, scopes=NOTICES),
+    Api("POST", "/im/v1/chats/{chat_id}/managers/add_managers", managers.add_managers, scopes=MANAGERS),
+    Api("POST", "/im/v1/chats/{chat_id}/managers/delete_managers", managers.delete_managers, scopes=MANAGERS),
     Api("GET", "/im/v1/chats/{chat_id}/members/is_in_chat", members.is_in_chat),
     Api("POST", "/im/v1/chats/{chat_id}/members", members.add),
     Api("GET", "/im/v1/chats/{chat_id}/members", members.members),
@@ -90,9 +128,12 @@ def _answering(api: Api) -> Callable[[Request], Awaitable[Response]]:
             if not api.open:
                 tokens.check_bearer(world, request.headers.get("authorization", ""))
             world.limits.count_call(f"{api.method} {api.path}")
+            scopes.need(world, *api.scopes)
             told = api.endpoint(world, await _read(request))
         except PlatformError as error:
             return refusal(error, request.scope["log_id"])
+        if isinstance(told, Response):
+            return told
         if api.top_level:
             return JSONResponse({"code": 0, "msg": "success", **told})
         return JSONResponse({"code": 0, "msg": "success", "data": told})

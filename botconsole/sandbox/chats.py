@@ -9,6 +9,7 @@ from botconsole.sandbox import payloads
 from botconsole.sandbox.call import Call
 from botconsole.sandbox.errors import PlatformError
 from botconsole.sandbox.people import ID_KINDS, find
+from botconsole.sandbox.scopes import is_owner
 from botconsole.sandbox.store import Row
 from botconsole.sandbox.world import World
 
@@ -19,6 +20,7 @@ DEFAULTS: dict[str, Any] = {
     "description": "",
     "i18n_names": {},
     "urgent_setting": "all_members",
+    "pin_manage_setting": "all_members",
     "video_conference_setting": "all_members",
     "add_member_permission": "all_members",
     "share_card_permission": "allowed",
@@ -58,6 +60,11 @@ def group(world: World, chat_id: str) -> Row:
 def is_manager(chat: Row) -> bool:
     """Whether the bot owns or manages the chat."""
     return bool(not chat["owner_id"] or chat["bot_manager"])
+
+
+def setting(chat: Row, name: str) -> str:
+    """A setting of the chat, or what it is by default."""
+    return str({**DEFAULTS, **json.loads(chat["fields"])}[name])
 
 
 def view(world: World, chat: Row, kind: str = "open_id") -> dict[str, Any]:
@@ -138,7 +145,8 @@ def get(world: World, call: Call) -> dict[str, Any]:
     told |= {"user_count": str(len(world.members(chat["chat_id"]))), "bot_count": str(chat["bot_in"])}
     told |= {"chat_status": chat["status"]}
     if chat["bot_in"]:
-        told |= {"user_manager_id_list": [], "bot_manager_id_list": []}
+        people = [person[kind] for person in world.managers(chat["chat_id"])]
+        told |= {"user_manager_id_list": people, "bot_manager_id_list": []}
         if chat["owner_id"] and chat["bot_manager"]:
             told["bot_manager_id_list"] = [world.config.app_id]
     if not told["name"]:
@@ -200,17 +208,18 @@ def change(world: World, chat: Row, changed: dict[str, Any], operator: dict[str,
 def dissolve(world: World, call: Call) -> dict[str, Any]:
     """Only by its owner, or by the app that created it."""
     chat = group(world, call.params["chat_id"])
-    if chat["owner_id"] and not chat["by_app"]:
+    if not is_owner(world, chat):
         raise PlatformError(232002)
     end(world, chat, world.bot)
     return {}
 
 
-def end(world: World, chat: Row, operator: dict[str, Any]) -> str:
-    """Dissolves a chat and pushes im.chat.disbanded_v1."""
-    world.store.run("UPDATE chats SET status = 'dissolved' WHERE chat_id = ?", chat["chat_id"])
+def end(world: World, chat: Row, operator: dict[str, Any], keep_history: bool = False) -> str:
+    """Dissolves a chat and pushes im.chat.disbanded_v1; nothing is pushed if its history is kept."""
+    status = "dissolved_save" if keep_history else "dissolved"
+    world.store.run("UPDATE chats SET status = ? WHERE chat_id = ?", status, chat["chat_id"])
     world.changes.publish("state", chat["chat_id"])
-    if not chat["bot_in"]:
+    if keep_history or not chat["bot_in"]:
         return ""
     return world.push("im.chat.disbanded_v1", payloads.chat_event(world.config, chat, operator))
 

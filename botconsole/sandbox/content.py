@@ -5,6 +5,7 @@ import json
 import re
 from typing import Any
 
+from botconsole.sandbox import posts
 from botconsole.sandbox.call import Call, invalid
 from botconsole.sandbox.cardrules import CardRules, parse_card
 from botconsole.sandbox.errors import PlatformError
@@ -75,6 +76,8 @@ def checked(world: World, call: Call, kind: str = "") -> tuple[str, str, list[Js
         raise PlatformError(230001, "ext=content is not a string in json format")
     if msg_type == "text":
         return _text(world, said)
+    if msg_type == "post":
+        return _post(world, said)
     _plain(world, msg_type, said)
     return msg_type, content, []
 
@@ -99,21 +102,41 @@ def _text(world: World, said: Json) -> tuple[str, str, list[Json]]:
     return "text", json.dumps({"text": text}, ensure_ascii=False), mentions
 
 
-def _plain(world: World, msg_type: str, said: Json) -> None:
-    """The other types: their one key must be there, and an image must be this app's."""
-    key = {"image": "image_key", "share_chat": "chat_id", "share_user": "user_id"}.get(msg_type, "")
-    if key and not isinstance(said.get(key), str):
-        raise PlatformError(230001, f"ext={key} is required")
-    if msg_type == "image" and not knows_image(world, said["image_key"]):
+def _post(world: World, said: Json) -> tuple[str, str, list[Json]]:
+    """People and images in it must exist, and the images be this app's."""
+    body = posts.body_of(said)
+    people = {value: person for value in posts.mentioned(body) if (person := any_person(world, value))}
+    if lost := [
+        one for one in posts.mentioned(body) if one not in people and one != world.config.bot_open_id
+    ]:
+        raise PlatformError(230001, f"ext=invalid user_id in a post: {lost[0]}")
+    keys = [one["image_key"] for one in posts.elements(body) if one["tag"] == "img"]
+    if any(one["tag"] == "media" for one in posts.elements(body)) or not all(
+        knows_image(world, key) for key in keys
+    ):
         raise PlatformError(230017)
-    if msg_type == "post":
-        bodies = [
-            body for body in said.values() if isinstance(body, dict) and isinstance(body.get("content"), list)
-        ]
-        if "content" in said or not bodies:
-            raise PlatformError(
-                230001, "ext=a post needs a locale as its outermost key, with title and content"
-            )
+    content, mentions = posts.kept(world, body, people)
+    return "post", content, mentions
+
+
+NEEDED = {
+    "image": "image_key",
+    "file": "file_key",
+    "audio": "file_key",
+    "media": "file_key",
+    "sticker": "file_key",
+    "share_chat": "chat_id",
+    "share_user": "user_id",
+}
+
+
+def _plain(world: World, msg_type: str, said: Json) -> None:
+    """The other types: their one key must be there, and an image must be this app's (it has no files)."""
+    key = NEEDED.get(msg_type, "")
+    if key and not (isinstance(said.get(key), str) and said[key]):
+        raise PlatformError(230001, f"ext={key} is required")
+    if (msg_type == "image" and not knows_image(world, said["image_key"])) or key == "file_key":
+        raise PlatformError(230017)
 
 
 def degraded(content: str) -> str:

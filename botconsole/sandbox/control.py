@@ -8,10 +8,11 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response, StreamingResponse
 from starlette.routing import Route
 
-from botconsole.sandbox import chats, doings, view
+from botconsole.sandbox import chats, doings, saying, view
 from botconsole.sandbox.doings import Json, Wanted, WrongError
 from botconsole.sandbox.faults import FaultError
 from botconsole.sandbox.press import PressError, press
+from botconsole.sandbox.resources import served
 from botconsole.sandbox.seed import fresh_name, seed
 from botconsole.sandbox.world import World
 
@@ -70,12 +71,16 @@ async def change_group(world: World, request: Request, wanted: Wanted) -> Json:
     changed = {key: wanted.text(key) for key in ("name", "description") if wanted.text(key)}
     if not changed:
         raise WrongError("name or description is required")
-    return {"event_id": chats.change(world, chat, changed, doings.operator(world, chat))}
+    who = doings.operator(world, chat, wanted.text("open_id"))
+    return {"event_id": chats.change(world, chat, changed, who)}
 
 
 async def end_group(world: World, request: Request, wanted: Wanted) -> Json:
     chat = world.must_chat(request.path_params["chat_id"])
-    return {"event_id": chats.end(world, chat, doings.operator(world, chat))}
+    if chat["mode"] == "p2p" or chat["status"] != "normal":
+        raise WrongError("this chat cannot be dissolved")
+    who = doings.operator(world, chat, wanted.text("open_id"))
+    return {"event_id": chats.end(world, chat, who, wanted.flag("keep_history", False))}
 
 
 async def add_bot(world: World, request: Request, wanted: Wanted) -> Json:
@@ -100,6 +105,10 @@ async def remove_member(world: World, request: Request, wanted: Wanted) -> Json:
     return {"event_id": world.leave(chat, [person], doings.operator(world, chat))}
 
 
+async def leave(world: World, request: Request, wanted: Wanted) -> Json:
+    return doings.leave(world, world.must_chat(request.path_params["chat_id"]), wanted)
+
+
 async def messages(world: World, request: Request, wanted: Wanted) -> Json:
     chat = world.must_chat(request.path_params["chat_id"])
     since, limit = _number(request, "since", 0), _number(request, "limit", 500)
@@ -109,7 +118,7 @@ async def messages(world: World, request: Request, wanted: Wanted) -> Json:
 
 
 async def say(world: World, request: Request, wanted: Wanted) -> Json:
-    return doings.say(world, world.must_chat(request.path_params["chat_id"]), wanted)
+    return saying.say(world, world.must_chat(request.path_params["chat_id"]), wanted)
 
 
 async def conversation(world: World, request: Request, wanted: Wanted) -> Json:
@@ -127,15 +136,27 @@ async def press_element(world: World, request: Request, wanted: Wanted) -> Json:
 
 async def recall(world: World, request: Request, wanted: Wanted) -> Json:
     message = world.must_message(request.path_params["message_id"])
-    return {"event_id": doings.recall(world, message)}
+    return {"event_id": saying.recall(world, message, wanted.text("open_id"))}
+
+
+async def edit(world: World, request: Request, wanted: Wanted) -> Json:
+    return saying.edit(world, world.must_message(request.path_params["message_id"]), wanted)
+
+
+async def react(world: World, request: Request, wanted: Wanted) -> Json:
+    return saying.react(world, world.must_message(request.path_params["message_id"]), wanted)
+
+
+async def take_reaction(world: World, request: Request, wanted: Wanted) -> Json:
+    return saying.react(world, world.must_message(request.path_params["message_id"]), wanted, add=False)
 
 
 async def image(world: World, request: Request, wanted: Wanted) -> Response:
-    key = request.path_params["image_key"]
-    found = world.store.row("SELECT * FROM images WHERE image_key = ?", key)
-    if found is None:
-        raise LookupError(f"no image {key}")
-    return Response(found["data"], media_type=found["media_type"], headers={"Cache-Control": "max-age=3600"})
+    return served(world, request.path_params["image_key"], "image")
+
+
+async def file(world: World, request: Request, wanted: Wanted) -> Response:
+    return served(world, request.path_params["file_key"], "file")
 
 
 async def add_person(world: World, request: Request, wanted: Wanted) -> Json:
@@ -204,6 +225,13 @@ async def set_webhook(world: World, request: Request, wanted: Wanted) -> Json:
     return {"url": url}
 
 
+async def set_scopes(world: World, request: Request, wanted: Wanted) -> Json:
+    """The scopes the app lacks; an empty list grants everything again."""
+    world.store.remember("missing scopes", wanted.texts("missing"))
+    world.changes.publish("state")
+    return {"missing": world.missing_scopes}
+
+
 async def reset(world: World, request: Request, wanted: Wanted) -> Json:
     world.store.forget_the_world()
     world.faults.clear()
@@ -233,11 +261,16 @@ TABLE: tuple[tuple[str, str, Handler], ...] = (
     ("DELETE", "/groups/{chat_id}/bot", remove_bot),
     ("POST", "/groups/{chat_id}/members", add_members),
     ("DELETE", "/groups/{chat_id}/members/{open_id}", remove_member),
+    ("POST", "/groups/{chat_id}/leave", leave),
     ("GET", "/groups/{chat_id}/messages", messages),
     ("POST", "/groups/{chat_id}/messages", say),
     ("POST", "/conversations", conversation),
     ("POST", "/messages/{message_id}/press", press_element),
+    ("PATCH", "/messages/{message_id}", edit),
     ("DELETE", "/messages/{message_id}", recall),
+    ("POST", "/messages/{message_id}/reactions", react),
+    ("DELETE", "/messages/{message_id}/reactions", take_reaction),
+    ("GET", "/files/{file_key}", file),
     ("GET", "/images/{image_key}", image),
     ("POST", "/people", add_person),
     ("GET", "/calls", calls),
@@ -250,6 +283,7 @@ TABLE: tuple[tuple[str, str, Handler], ...] = (
     ("DELETE", "/faults/{number:int}", remove_fault),
     ("POST", "/clock", set_clock),
     ("POST", "/webhook", set_webhook),
+    ("POST", "/scopes", set_scopes),
     ("POST", "/reset", reset),
 )
 

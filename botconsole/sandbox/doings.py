@@ -1,12 +1,10 @@
-"""What people do in the client: make groups, come and go, talk; each pushes what Feishu pushes."""
+"""What people do with groups: make them, come and go, leave, open conversations; each pushes what Feishu pushes."""
 
-import json
-import re
 from dataclasses import dataclass
 from typing import Any
 
 from botconsole.sandbox import payloads
-from botconsole.sandbox.chats import LONGEST_NAME
+from botconsole.sandbox.chats import LONGEST_NAME, change
 from botconsole.sandbox.seed import fresh_name
 from botconsole.sandbox.store import Row
 from botconsole.sandbox.world import World
@@ -43,6 +41,12 @@ class Wanted:
             raise WrongError(f"{name} must be true or false")
         return value
 
+    def texts(self, name: str) -> list[str]:
+        value = self.body.get(name) or []
+        if not isinstance(value, list) or not all(isinstance(one, str) for one in value):
+            raise WrongError(f"{name} must be a list of texts")
+        return value
+
     def mapping(self, name: str) -> Json:
         value = self.body.get(name) or {}
         if not isinstance(value, dict):
@@ -56,8 +60,10 @@ class Wanted:
         return value
 
 
-def operator(world: World, chat: Row) -> Json:
-    """Who does what a person does in a group: its owner, else its first member, else the bot."""
+def operator(world: World, chat: Row, open_id: str = "") -> Json:
+    """Who does what a person does in a group: who says so, else its owner, its first member, the bot."""
+    if open_id:
+        return payloads.person_ids(insider(world, chat, open_id))
     owner = world.person(chat["owner_id"]) if chat["owner_id"] else None
     if owner is None:
         members = world.members(chat["chat_id"])
@@ -119,68 +125,23 @@ def add_members(world: World, chat: Row, wanted: Wanted) -> Json:
     )
 
 
+def leave(world: World, chat: Row, wanted: Wanted) -> Json:
+    """A member leaves by himself; if that was the owner, the longest member owns the group then."""
+    person = insider(world, chat, wanted.text("open_id"))
+    if chat["mode"] == "p2p":
+        raise WrongError("nobody leaves a conversation with the bot")
+    event_id = world.leave(chat, [person], payloads.person_ids(person))
+    members = world.members(chat["chat_id"])
+    if chat["owner_id"] == person["open_id"] and members:
+        change(world, chat, {"owner_id": members[0]["open_id"]}, payloads.person_ids(person))
+    return {"event_id": event_id}
+
+
 def _person(world: World, wanted: Wanted) -> Row:
     open_id, name = wanted.text("open_id"), wanted.text("name")
     if not name and not (open_id and world.person(open_id)):
         name = fresh_name(world)
     return world.add_person(name, open_id)
-
-
-def say(world: World, chat: Row, wanted: Wanted) -> Json:
-    """A person's text message; `@name` of a member and `mention_bot` become mentions."""
-    text = wanted.text("text")
-    if not text:
-        raise WrongError("text is required")
-    if chat["status"] != "normal":
-        raise WrongError("the chat is dissolved")
-    sender = insider(world, chat, wanted.text("open_id"))
-    parent = world.must_message(wanted.text("parent_id")) if wanted.text("parent_id") else None
-    text, mentions = _mentions(world, chat, text, wanted.flag("mention_bot", False))
-    content = json.dumps({"text": text}, ensure_ascii=False)
-    message = world.add_message(
-        chat["chat_id"], (sender["open_id"], "user"), "text", content, mentions, parent
-    )
-    event_id = ""
-    if chat["bot_in"]:
-        mode = "p2p" if chat["mode"] == "p2p" else "group"
-        event_id = world.push(
-            "im.message.receive_v1", payloads.message_event(world.config, message, sender, mode)
-        )
-    return {"message_id": message["message_id"], "event_id": event_id}
-
-
-def _mentions(world: World, chat: Row, text: str, mention_bot: bool) -> tuple[str, list[Json]]:
-    known = {person["name"]: person["open_id"] for person in world.members(chat["chat_id"])}
-    known |= {world.config.app_name: world.config.bot_open_id, "all": "", "所有人": ""}
-    names = "|".join(re.escape(name) for name in sorted(known, key=len, reverse=True))
-    mentions: list[Json] = []
-
-    def replace(found: re.Match[str]) -> str:
-        open_id = known[found[1]]
-        if not open_id:
-            return "@_all"
-        mentions.append(world.mention(len(mentions) + 1, open_id))
-        return str(mentions[-1]["key"])
-
-    text = re.sub(f"@({names})", replace, text)
-    if mention_bot and not any(one["id"] == world.config.bot_open_id for one in mentions):
-        mentions.append(world.mention(len(mentions) + 1, world.config.bot_open_id))
-        text = f"{mentions[-1]['key']} {text}"
-    return text, mentions
-
-
-def recall(world: World, message: Row) -> str:
-    """A person (or, for the bot's, the owner) takes a message back."""
-    if message["deleted"]:
-        raise WrongError("the message was recalled already")
-    message = world.change_message(message, deleted=1)
-    event = {
-        "message_id": message["message_id"],
-        "chat_id": message["chat_id"],
-        "recall_time": str(message["update_ms"]),
-        "recall_type": "message_owner" if message["sender_type"] == "user" else "group_owner",
-    }
-    return world.push("im.message.recalled_v1", event)
 
 
 def enter_conversation(world: World, wanted: Wanted) -> Json:

@@ -156,6 +156,7 @@ class _Tape:
         async def speaking(message: Message) -> None:
             if message["type"] == "http.response.start":
                 self.record.status = message["status"]
+                message = {**message, "headers": [_spelt(*header) for header in message.get("headers", [])]}
             elif len(self._told) < KEPT_BYTES * 10:
                 self._told += message.get("body", b"")
             await send(message)
@@ -191,6 +192,11 @@ def _with_headers(send: Send, headers: list[tuple[bytes, bytes]]) -> Send:
         await send(message)
 
     return sending
+
+
+def _spelt(name: bytes, value: bytes) -> tuple[bytes, bytes]:
+    """Content-Type as the platform spells it: the SDK looks headers up in a plain dict."""
+    return (name.title() if name.startswith(b"content-") else name), value
 
 
 async def _nowhere(message: Message) -> None:

@@ -39,14 +39,14 @@ class Limits:
             raise TooOftenError(PER_SECOND, seen[-PER_SECOND] + 1 - now)
         seen.append(now)
 
-    def count_message(self, chat_id: str) -> None:
-        """One message into a chat; the fifth within a second is the last."""
+    def count_message(self, about: str, most: int = PER_CHAT_AND_SECOND, code: int = 230020) -> None:
+        """One message into a chat (or one change of a message); the fifth within a second is the last."""
         if not self.enabled:
             return
-        now, seen = time.monotonic(), self._messages[chat_id]
+        now, seen = time.monotonic(), self._messages[about]
         _drop(seen, now - 1)
-        if len(seen) >= PER_CHAT_AND_SECOND:
-            raise PlatformError(230020)
+        if len(seen) >= most:
+            raise PlatformError(code)
         seen.append(now)
 
     def gauges(self) -> list[dict[str, int | str]]:

@@ -100,6 +100,8 @@ def message_event(config: SandboxConfig, message: Row, sender: Row, chat_mode: s
     }
     if message["root_id"]:
         told |= {"root_id": message["root_id"], "parent_id": message["parent_id"]}
+    if message["thread_id"]:
+        told["thread_id"] = message["thread_id"]
     if mentions := json.loads(message["mentions"]):
         told["mentions"] = [_mention(config, mention) for mention in mentions]
     return {
@@ -116,6 +118,27 @@ def _mention(config: SandboxConfig, mention: Json) -> Json:
         "mentioned_type": "bot" if is_bot else "user",
         "name": mention["name"],
         "tenant_key": config.tenant_key,
+    }
+
+
+def reaction_event(message_id: str, person: Row, emoji_type: str, action_ms: int) -> Json:
+    """im.message.reaction.created_v1 and deleted_v1, by a person."""
+    return {
+        "message_id": message_id,
+        "reaction_type": {"emoji_type": emoji_type},
+        "operator_type": "user",
+        "user_id": person_ids(person),
+        "action_time": str(action_ms),
+    }
+
+
+def recalled_event(message: Row, recall_type: str) -> Json:
+    """im.message.recalled_v1; who recalled it is told only as a kind."""
+    return {
+        "message_id": message["message_id"],
+        "chat_id": message["chat_id"],
+        "recall_time": str(message["update_ms"]),
+        "recall_type": recall_type,
     }
 
 

@@ -8,6 +8,7 @@ from botconsole.sandbox import payloads
 from botconsole.sandbox.cardrules import is_second_schema, walk
 from botconsole.sandbox.content import rules
 from botconsole.sandbox.errors import PlatformError
+from botconsole.sandbox.oldcards import press_answered, remember_press
 from botconsole.sandbox.push import Answer
 from botconsole.sandbox.store import Row, new_id
 from botconsole.sandbox.world import World
@@ -100,7 +101,10 @@ async def press(world: World, message: Row, person: Row, wanted: Json) -> Json:
     _check_form(card, element, wanted.get("form_value"))
     token, event_id = f"c-{secrets.token_hex(20)}", new_id("ev")
     event = payloads.press_event(world.config, message, person, token, _action(element, wanted))
+    remember_press(world, token, message["message_id"])
     answer = await world.pusher.call_back(event_id, "card.action.trigger", event)
+    if answer.status == 200:
+        press_answered(world, token)
     code, said = judge(world, card, answer)
     if not code and "card" in said:
         content = json.dumps(said["card"]["data"], ensure_ascii=False)

@@ -38,8 +38,50 @@ CREATE TABLE IF NOT EXISTS pushes (
     created_ms INTEGER NOT NULL, next_try_at REAL, planned INTEGER NOT NULL DEFAULT 0,
     tries TEXT NOT NULL DEFAULT '[]');
 CREATE INDEX IF NOT EXISTS pushes_due ON pushes (next_try_at) WHERE next_try_at IS NOT NULL;
+CREATE TABLE IF NOT EXISTS managers (chat_id TEXT NOT NULL, open_id TEXT NOT NULL, PRIMARY KEY (chat_id, open_id));
+CREATE TABLE IF NOT EXISTS tabs (
+    number INTEGER PRIMARY KEY AUTOINCREMENT, chat_id TEXT NOT NULL, name TEXT NOT NULL, kind TEXT NOT NULL,
+    content TEXT NOT NULL);
+CREATE TABLE IF NOT EXISTS notices (
+    chat_id TEXT PRIMARY KEY, action_type TEXT NOT NULL, message_id TEXT NOT NULL DEFAULT '');
+CREATE TABLE IF NOT EXISTS pins (
+    message_id TEXT PRIMARY KEY, chat_id TEXT NOT NULL, operator_id TEXT NOT NULL, operator_id_type TEXT NOT NULL,
+    create_ms INTEGER NOT NULL);
+CREATE TABLE IF NOT EXISTS buzzes (
+    message_id TEXT NOT NULL, open_id TEXT NOT NULL, times INTEGER NOT NULL DEFAULT 1,
+    PRIMARY KEY (message_id, open_id));
+CREATE TABLE IF NOT EXISTS reactions (
+    message_id TEXT NOT NULL, open_id TEXT NOT NULL, emoji_type TEXT NOT NULL,
+    PRIMARY KEY (message_id, open_id, emoji_type));
+CREATE TABLE IF NOT EXISTS files (file_key TEXT PRIMARY KEY, name TEXT NOT NULL, data BLOB NOT NULL);
+CREATE TABLE IF NOT EXISTS presses (
+    token TEXT PRIMARY KEY, message_id TEXT NOT NULL, at REAL NOT NULL, answered INTEGER NOT NULL DEFAULT 0,
+    uses INTEGER NOT NULL DEFAULT 0);
 """
-WORLD = ("people", "chats", "members", "messages", "uuids", "images", "pushes")
+# Columns that came after the first release; a state file of then gets them when it is opened.
+LATER_COLUMNS = (
+    ("messages", "thread_id", "TEXT NOT NULL DEFAULT ''"),
+    ("messages", "in_thread", "INTEGER NOT NULL DEFAULT 0"),
+    ("messages", "only_for", "TEXT NOT NULL DEFAULT ''"),
+    ("messages", "edits", "INTEGER NOT NULL DEFAULT 0"),
+)
+WORLD = (
+    "people",
+    "chats",
+    "members",
+    "managers",
+    "tabs",
+    "notices",
+    "messages",
+    "pins",
+    "buzzes",
+    "reactions",
+    "uuids",
+    "images",
+    "files",
+    "presses",
+    "pushes",
+)
 
 Row = sqlite3.Row
 
@@ -59,6 +101,9 @@ class Store:
         self._database.execute("PRAGMA journal_mode=WAL")
         self._database.execute("PRAGMA synchronous=NORMAL")
         self._database.executescript(SCHEMA)
+        for table, column, kind in LATER_COLUMNS:
+            if column not in {row["name"] for row in self.rows(f"PRAGMA table_info({table})")}:
+                self.run(f"ALTER TABLE {table} ADD COLUMN {column} {kind}")
 
     def rows(self, sql: str, *values: Any) -> list[Row]:
         with self._lock:
@@ -110,7 +155,7 @@ class Store:
         """Empties everything a reset empties; tokens stay, as the app does not notice a reset."""
         for table in WORLD:
             self.run(f"DELETE FROM {table}")  # noqa: S608 (a fixed list)
-        self.run("DELETE FROM meta WHERE key = 'seeded'")
+        self.run("DELETE FROM meta WHERE key IN ('seeded', 'missing scopes')")
 
     def close(self) -> None:
         with self._lock:

@@ -5,6 +5,7 @@ import json
 import re
 from typing import Any
 
+from botconsole.sandbox import posts, tabs
 from botconsole.sandbox.push import push_view
 from botconsole.sandbox.store import Row
 from botconsole.sandbox.world import World
@@ -43,7 +44,34 @@ def chat_view(world: World, chat: Row) -> Json:
         "last": summary(last, names) if last else "",
         "last_at": last["create_ms"] if last else 0,
         "number": chat["number"],
+        "managers": [one["open_id"] for one in world.managers(chat["chat_id"])],
+        "tabs": [_tab(row) for row in tabs.rows(world, chat["chat_id"])],
+        "pins": _pins(world, chat, names),
+        "notice": _notice(world, chat, names),
     }
+
+
+def _tab(row: Row) -> Json:
+    return {"name": row["name"], "url": next(iter(json.loads(row["content"]).values()))}
+
+
+def _pins(world: World, chat: Row, names: dict[str, str]) -> list[Json]:
+    """What is pinned, the newest first."""
+    rows = world.store.rows(
+        "SELECT messages.* FROM pins JOIN messages USING (message_id) WHERE pins.chat_id = ? AND deleted = 0"
+        " ORDER BY pins.create_ms DESC, pins.rowid DESC",
+        chat["chat_id"],
+    )
+    return [{"message_id": row["message_id"], "text": summary(row, names)} for row in rows]
+
+
+def _notice(world: World, chat: Row, names: dict[str, str]) -> Json | None:
+    """The message at the top of the chat."""
+    message = world.store.row(
+        "SELECT messages.* FROM notices JOIN messages USING (message_id) WHERE notices.chat_id = ? AND deleted = 0",
+        chat["chat_id"],
+    )
+    return {"message_id": message["message_id"], "text": summary(message, names)} if message else None
 
 
 def summary(message: Row, names: dict[str, str]) -> str:
@@ -55,6 +83,10 @@ def summary(message: Row, names: dict[str, str]) -> str:
         return _with_names(message, str(content.get("text", "")))[:80]
     if message["msg_type"] == "interactive":
         return f"[{_title(content) or 'card'}]"[:80]
+    if message["msg_type"] == "post":
+        return posts.plain_text(content)[:80]
+    if message["msg_type"] == "file":
+        return f"[{content.get('file_name')}]"[:80]
     return f"[{message['msg_type']}]"
 
 
@@ -76,10 +108,37 @@ def _html(message: Row, content: Json, names: dict[str, str], locale: str) -> st
     if message["msg_type"] == "image":
         key = html.escape(str(content.get("image_key")))
         return f'<img class="picture" src="/_sandbox/images/{key}" alt="">'
+    if message["msg_type"] == "post":
+        return _post(message, content)
+    if message["msg_type"] == "file":
+        key, name = html.escape(str(content.get("file_key"))), html.escape(str(content.get("file_name")))
+        return f'<a class="file" href="/_sandbox/files/{key}" download>{name}</a>'
     if message["msg_type"] == "text":
         text = html.escape(_with_names(message, str(content.get("text", ""))))
         return f'<p class="said">{text}</p>'
     return f'<p class="said">[{html.escape(message["msg_type"])}]</p>'
+
+
+def _post(message: Row, content: Json) -> str:
+    """A post: its title, and its lines one by one."""
+    title = f"<b>{html.escape(str(content.get('title') or ''))}</b>" if content.get("title") else ""
+    lines = ["".join(_part(message, one) for one in line) for line in content.get("content") or []]
+    return "".join(f'<p class="said">{line}</p>' for line in (title, *lines) if line)
+
+
+def _part(message: Row, one: Json) -> str:
+    text = html.escape(str(one.get("text") or ""))
+    if one["tag"] == "img":
+        return f'<img class="picture" src="/_sandbox/images/{html.escape(str(one.get("image_key")))}" alt="">'
+    if one["tag"] == "a":
+        return f'<a href="{html.escape(str(one.get("href")))}" target="_blank" rel="noopener">{text}</a>'
+    if one["tag"] == "at":
+        return html.escape(_with_names(message, str(one.get("user_id"))))
+    if one["tag"] == "emotion":
+        return f"[{html.escape(str(one.get('emoji_type')))}]"
+    if one["tag"] in ("code_block", "hr"):
+        return f"<code>{text}</code>" if text else "<hr>"
+    return f"<b>{text}</b>" if "bold" in (one.get("style") or []) else text
 
 
 def message_view(world: World, message: Row, names: dict[str, str], locale: str = "zh_cn") -> Json:
@@ -97,8 +156,50 @@ def message_view(world: World, message: Row, names: dict[str, str], locale: str 
         "deleted": bool(message["deleted"]),
         "updated": bool(message["updated"]),
         "root_id": message["root_id"],
+        "parent_id": message["parent_id"],
+        "thread_id": message["thread_id"],
+        "in_thread": bool(message["in_thread"]),
+        "parent": _parent(world, message, names),
+        "only_for": names.get(message["only_for"], ""),
+        "pinned": _pinned(world, message),
+        "buzzed": _buzzed(world, message, names),
+        "reactions": _reactions(world, message, names),
         "revision": message["revision"],
     }
+
+
+def _parent(world: World, message: Row, names: dict[str, str]) -> Json | None:
+    """The message this one answers, in one line."""
+    parent = world.message(message["parent_id"]) if message["parent_id"] else None
+    if parent is None:
+        return None
+    by_app = parent["sender_type"] == "app"
+    name = world.config.app_name if by_app else names.get(parent["sender_id"], parent["sender_id"])
+    return {"name": name, "text": summary(parent, names)}
+
+
+def _pinned(world: World, message: Row) -> bool:
+    return world.store.row("SELECT 1 FROM pins WHERE message_id = ?", message["message_id"]) is not None
+
+
+def _buzzed(world: World, message: Row, names: dict[str, str]) -> list[Json]:
+    """Who was buzzed about the message, and how often."""
+    rows = world.store.rows("SELECT * FROM buzzes WHERE message_id = ? ORDER BY rowid", message["message_id"])
+    return [
+        {"open_id": row["open_id"], "name": names.get(row["open_id"], row["open_id"]), "times": row["times"]}
+        for row in rows
+    ]
+
+
+def _reactions(world: World, message: Row, names: dict[str, str]) -> list[Json]:
+    """Every kind of reaction with the people who gave it."""
+    found: dict[str, list[Json]] = {}
+    for row in world.store.rows(
+        "SELECT * FROM reactions WHERE message_id = ? ORDER BY rowid", message["message_id"]
+    ):
+        who = {"open_id": row["open_id"], "name": names.get(row["open_id"], row["open_id"])}
+        found.setdefault(row["emoji_type"], []).append(who)
+    return [{"emoji_type": kind, "people": people} for kind, people in found.items()]
 
 
 def messages_view(world: World, chat_id: str, since: int, limit: int, locale: str) -> Json:
@@ -128,6 +229,7 @@ def state_view(world: World) -> Json:
         "chats": [chat_view(world, chat) for chat in store.rows("SELECT * FROM chats ORDER BY number")],
         "people": [person_view(person) for person in store.rows("SELECT * FROM people ORDER BY rowid")],
         "faults": world.faults.view(),
+        "missing_scopes": world.missing_scopes,
         "limits": world.limits.gauges(),
         "counts": {
             "calls": world.calls.count,

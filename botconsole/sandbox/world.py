@@ -125,6 +125,14 @@ class World:
             chat_id,
         )
 
+    def managers(self, chat_id: str) -> list[Row]:
+        """The people who manage a group besides its owner."""
+        return self.store.rows(
+            "SELECT people.* FROM managers JOIN people USING (open_id) WHERE chat_id = ?"
+            " ORDER BY managers.rowid",
+            chat_id,
+        )
+
     def is_member(self, chat: Row, open_id: str) -> bool:
         if chat["mode"] == "p2p":
             return bool(chat["person"] == open_id)
@@ -154,6 +162,9 @@ class World:
             self.store.run(
                 "DELETE FROM members WHERE chat_id = ? AND open_id = ?", chat["chat_id"], person["open_id"]
             )
+            self.store.run(
+                "DELETE FROM managers WHERE chat_id = ? AND open_id = ?", chat["chat_id"], person["open_id"]
+            )
         self.changes.publish("state")
         if not (gone and chat["bot_in"]):
             return ""
@@ -180,9 +191,18 @@ class World:
         content: str,
         mentions: list[Json],
         parent: Row | None,
+        in_thread: bool = False,
+        only_for: str = "",
     ) -> Row:
-        """`sender` is (id, app|user|system); a reply belongs to its parent's root."""
+        """`sender` is (id, app|user|system); a reply belongs to its parent's root, and stays in its thread."""
         message_id, now = new_id("om"), wall_ms()
+        topics = self.must_chat(chat_id)["mode"] == "topic"
+        in_thread = parent is not None and bool(in_thread or parent["in_thread"] or topics)
+        thread_id = ""
+        if parent is not None and in_thread:
+            thread_id = parent["thread_id"] or self._begin_thread(parent)
+        elif topics and parent is None:
+            thread_id = new_id("omt")
         self.store.insert(
             "messages",
             message_id=message_id,
@@ -197,10 +217,28 @@ class World:
             create_ms=now,
             update_ms=now,
             sent_at=self.clock.now(),
+            thread_id=thread_id,
+            in_thread=int(in_thread),
+            only_for=only_for,
             revision=self.store.next_number("revision"),
         )
         self.changes.publish(chat_id)
         return self.must_message(message_id)
+
+    def _begin_thread(self, message: Row) -> str:
+        """Makes a message the root of a thread; its content and times stay."""
+        thread_id = new_id("omt")
+        self.store.run(
+            "UPDATE messages SET thread_id = ? WHERE message_id = ?", thread_id, message["message_id"]
+        )
+        return thread_id
+
+    def touch(self, message_id: str) -> None:
+        """Has the pages draw a message anew: its pin, buzz or reactions changed, not the message itself."""
+        message = self.must_message(message_id)
+        revision = self.store.next_number("revision")
+        self.store.run("UPDATE messages SET revision = ? WHERE message_id = ?", revision, message_id)
+        self.changes.publish(message["chat_id"], "state")
 
     def change_message(self, message: Row, **columns: Any) -> Row:
         columns |= {"update_ms": wall_ms(), "revision": self.store.next_number("revision")}
@@ -220,6 +258,13 @@ class World:
             return {"key": key, "id": open_id, "name": self.config.app_name, **_rest(self.bot)}
         person = self.must_person(open_id)
         return {"key": key, "id": open_id, "name": person["name"], **_rest(payloads.person_ids(person))}
+
+    # scopes
+
+    @property
+    def missing_scopes(self) -> list[str]:
+        """What the app was not granted; nothing, unless `POST /_sandbox/scopes` says so."""
+        return list(self.store.recall("missing scopes", []))
 
     # uuid windows
 

@@ -303,7 +303,7 @@ def _place_of(parent: Mapping[str, JSON], key: str, place: _Place | _Rows) -> _P
     if key in URL_KEYS:
         return _Place.URL
     if key == "template_variable" or (
-        key in {"content", "i18n_content", "i18n"} and tag not in {None, "plain_text"}
+        key in {"content", "i18n_content", "i18n"} and tag not in (None, "plain_text")
     ):
         return _Place.MARKDOWN
     if tag == "table" and key == "rows":

@@ -253,3 +253,10 @@ def test_json_is_parsed_and_written_as_it_is_sent():
     assert (
         cards.dumps(cards.parse('\ufeff{"标题": "<b>",\n "n": [1, null]}')) == '{"标题":"<b>","n":[1,null]}'
     )
+
+
+@pytest.mark.parametrize("tag", [[], {}, 7, None, True])
+def test_a_tag_that_is_no_text_is_refused_and_raises_nothing_else(tag: object) -> None:
+    card = {"schema": "2.0", "body": {"elements": [{"tag": tag, "content": "{{ user.name }}"}]}}
+    with pytest.raises(CardError):
+        cards.render(card, {"user.name": "Ada"})

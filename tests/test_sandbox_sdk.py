@@ -111,3 +111,146 @@ def test_the_sdks_dispatcher_accepts_a_sealed_push(lark: Any, sandbox: SandboxSe
     raw.body, raw.headers = seal(sandbox.config, json.loads(push["payload"]))
     assert handler.do(raw).status_code == 200
     assert [user.name for user in heard[0].event.users] == ["Juniper"]
+
+
+# what an incident's bot does
+
+
+@pytest.fixture(scope="module")
+def room(sandbox: SandboxServer) -> str:
+    """A chat of the bot's own with Ada in it."""
+    world = sandbox.world
+    chat = world.add_chat("P1", by_app=1)
+    world.join(chat, [world.add_person("Ada", "ou_ada")], world.bot)
+    return str(chat["chat_id"])
+
+
+@pytest.fixture(scope="module")
+def sent(lark: Any, client: Any, room: str) -> str:
+    """A text the SDK sent."""
+    v1 = lark.api.im.v1
+    body = v1.CreateMessageRequestBody.builder().receive_id(room).msg_type("text").content('{"text":"hi"}')
+    request = v1.CreateMessageRequest.builder().receive_id_type("chat_id").request_body(body.build()).build()
+    return str(client.im.v1.message.create(request).data.message_id)
+
+
+def test_the_sdk_edits_a_text(lark: Any, client: Any, sent: str) -> None:
+    v1 = lark.api.im.v1
+    body = v1.UpdateMessageRequestBody.builder().msg_type("text").content('{"text":"new"}').build()
+    request = v1.UpdateMessageRequest.builder().message_id(sent).request_body(body).build()
+    answer = client.im.v1.message.update(request)
+    assert (answer.success(), answer.data.updated, answer.data.body.content) == (
+        True,
+        True,
+        '{"text": "new"}',
+    )
+
+
+def test_the_sdk_pins_lists_and_unpins(lark: Any, client: Any, room: str, sent: str) -> None:
+    v1 = lark.api.im.v1
+    body = v1.CreatePinRequestBody.builder().message_id(sent).build()
+    pinned = client.im.v1.pin.create(v1.CreatePinRequest.builder().request_body(body).build())
+    listed = client.im.v1.pin.list(v1.ListPinRequest.builder().chat_id(room).build())
+    removed = client.im.v1.pin.delete(v1.DeletePinRequest.builder().message_id(sent).build())
+    assert pinned.data.pin.operator_id_type == "app_id"
+    assert [item.message_id for item in listed.data.items] == [sent]
+    assert removed.success()
+
+
+def test_the_sdk_adds_lists_and_deletes_a_tab(lark: Any, client: Any, room: str) -> None:
+    v1 = lark.api.im.v1
+    content = v1.ChatTabContent.builder().url("https://console.example/1").build()
+    tab = v1.ChatTab.builder().tab_name("INC-1").tab_type("url").tab_content(content).build()
+    body = v1.CreateChatTabRequestBody.builder().chat_tabs([tab]).build()
+    request = v1.CreateChatTabRequest.builder().chat_id(room).request_body(body).build()
+    added = client.im.v1.chat_tab.create(request).data.chat_tabs
+    listed = client.im.v1.chat_tab.list_tabs(v1.ListTabsChatTabRequest.builder().chat_id(room).build())
+    body = v1.DeleteTabsChatTabRequestBody.builder().tab_ids([added[-1].tab_id]).build()
+    request = v1.DeleteTabsChatTabRequest.builder().chat_id(room).request_body(body).build()
+    left = client.im.v1.chat_tab.delete_tabs(request).data.chat_tabs
+    assert listed.data.chat_tabs[-1].tab_content.url == "https://console.example/1"
+    assert [one.tab_type for one in left] == ["message"]
+
+
+def test_the_sdk_puts_and_deletes_the_top_notice(lark: Any, client: Any, room: str, sent: str) -> None:
+    v1 = lark.api.im.v1
+    notice = v1.ChatTopNotice.builder().action_type("1").message_id(sent).build()
+    body = v1.PutTopNoticeChatTopNoticeRequestBody.builder().chat_top_notice([notice]).build()
+    request = v1.PutTopNoticeChatTopNoticeRequest.builder().chat_id(room).request_body(body).build()
+    assert client.im.v1.chat_top_notice.put_top_notice(request).success()
+    request = v1.DeleteTopNoticeChatTopNoticeRequest.builder().chat_id(room).build()
+    assert client.im.v1.chat_top_notice.delete_top_notice(request).success()
+
+
+def test_the_sdk_names_a_manager(lark: Any, client: Any, room: str) -> None:
+    v1 = lark.api.im.v1
+    body = v1.AddManagersChatManagersRequestBody.builder().manager_ids(["ou_ada"]).build()
+    builder = v1.AddManagersChatManagersRequest.builder().chat_id(room).member_id_type("open_id")
+    answer = client.im.v1.chat_managers.add_managers(builder.request_body(body).build())
+    assert answer.data.chat_managers == ["ou_ada"]
+
+
+def test_the_sdk_buzzes(lark: Any, client: Any, sent: str) -> None:
+    v1 = lark.api.im.v1
+    body = v1.UrgentReceivers.builder().user_id_list(["ou_ada", "ou_nobody"]).build()
+    builder = v1.UrgentAppMessageRequest.builder().message_id(sent).user_id_type("open_id")
+    answer = client.im.v1.message.urgent_app(builder.request_body(body).build())
+    assert answer.data.invalid_user_id_list == ["ou_nobody"]
+
+
+def say(sandbox: SandboxServer, chat_id: str, **body: object) -> dict[str, Any]:
+    url = f"{sandbox.url}/_sandbox/groups/{chat_id}/messages"
+    return dict(httpx.post(url, json=body, trust_env=False).json())
+
+
+def test_the_sdk_downloads_a_file_that_a_person_sent(
+    lark: Any, client: Any, sandbox: SandboxServer, room: str
+) -> None:
+    v1 = lark.api.im.v1
+    file = {"name": "日志.txt", "base64": "Ym9vbQ=="}
+    message_id = say(sandbox, room, open_id="ou_ada", file=file)["message_id"]
+    got = client.im.v1.message.get(v1.GetMessageRequest.builder().message_id(message_id).build())
+    key = json.loads(got.data.items[0].body.content)["file_key"]
+    builder = v1.GetMessageResourceRequest.builder().message_id(message_id).file_key(key)
+    answer = client.im.v1.message_resource.get(builder.type("file").build())
+    refused = client.im.v1.message_resource.get(builder.type("image").build())
+    assert (answer.file.read(), answer.file_name) == (b"boom", "日志.txt")
+    assert refused.code == 234001
+
+
+def test_the_sdk_replies_in_a_thread_and_lists_it(
+    lark: Any, client: Any, sandbox: SandboxServer, room: str
+) -> None:
+    v1 = lark.api.im.v1
+    root = say(sandbox, room, open_id="ou_ada", text="a")["message_id"]
+    body = v1.ReplyMessageRequestBody.builder().msg_type("text").content('{"text":"b"}').reply_in_thread(True)
+    request = v1.ReplyMessageRequest.builder().message_id(root).request_body(body.build()).build()
+    reply = client.im.v1.message.reply(request).data
+    builder = v1.ListMessageRequest.builder().container_id_type("thread").container_id(reply.thread_id)
+    listed = client.im.v1.message.list(builder.build())
+    assert [item.message_id for item in listed.data.items] == [root, reply.message_id]
+
+
+def test_the_sdks_dispatcher_reads_reactions_and_recalls(
+    lark: Any, sandbox: SandboxServer, room: str
+) -> None:
+    heard: list[Any] = []
+    builder = lark.EventDispatcherHandler.builder("key", "vt_1", lark.LogLevel.ERROR)
+    builder = builder.register_p2_im_message_reaction_created_v1(heard.append)
+    handler = builder.register_p2_im_message_recalled_v1(heard.append).build()
+    message_id = say(sandbox, room, open_id="ou_ada", text="a")["message_id"]
+    base = f"{sandbox.url}/_sandbox/messages/{message_id}"
+    reaction = {"open_id": "ou_ada", "emoji_type": "Pin"}
+    told = [
+        httpx.post(f"{base}/reactions", json=reaction, trust_env=False).json(),
+        httpx.delete(base, trust_env=False).json(),
+    ]
+    for one in told:
+        push = sandbox.world.store.row("SELECT payload FROM pushes WHERE event_id = ?", one["event_id"])
+        assert push is not None
+        raw = lark.RawRequest()
+        raw.uri = "/hook"
+        raw.body, raw.headers = seal(sandbox.config, json.loads(push["payload"]))
+        assert handler.do(raw).status_code == 200
+    assert heard[0].event.reaction_type.emoji_type == "Pin"
+    assert (heard[1].event.message_id, heard[1].event.recall_type) == (message_id, "message_owner")

@@ -1,5 +1,6 @@
 """The sandbox's page in a real browser: what a person does there, live, without a breach of the policy."""
 
+import base64
 import json
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,6 +14,7 @@ from tests.test_sandbox_pushes import App, Person, until
 
 pytestmark = pytest.mark.browser
 
+PIXEL = "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5ErkJggg=="
 CARD = {
     "schema": "2.0",
     "body": {
@@ -127,6 +129,108 @@ def test_a_conversation_is_opened_from_the_page(page: Any, app: App) -> None:
     page.click("#conversation-dialog .primary")
     until(lambda: "p2p_chat_create" in app.types)
     page.wait_for_selector("#chat-note >> text=direct chat with the bot")
+
+
+@pytest.fixture
+def room(sandbox: SandboxServer) -> Iterator[tuple[Person, str]]:
+    """The first group of the page, and somebody who can do things to it by HTTP."""
+    person = Person(sandbox)
+    yield person, person.http.get("/groups").json()["items"][0]["chat_id"]
+    person.http.close()
+
+
+def test_pins_and_tabs_stand_above_the_chat_and_a_buzz_at_its_message(
+    page: Any, room: tuple[Person, str]
+) -> None:
+    person, chat_id = room
+    message_id = person.card(chat_id, {"header": {"title": {"tag": "plain_text", "content": "P0 down"}}})
+    tab = {"tab_name": "INC-1", "tab_type": "url", "tab_content": {"url": "https://console.example/1"}}
+    person.bot("POST", "/im/v1/pins", {"message_id": message_id})
+    person.bot("POST", f"/im/v1/chats/{chat_id}/chat_tabs", {"chat_tabs": [tab]})
+    open_id = person.http.get("/state").json()["people"][0]["open_id"]
+    path = f"/im/v1/messages/{message_id}/urgent_app?user_id_type=open_id"
+    person.bot("PATCH", path, {"user_id_list": [open_id]})
+    page.wait_for_selector("#tops .pins >> text=P0 down")
+    page.wait_for_selector(".badge.buzz >> text=buzzed 1")
+    assert page.get_attribute("#tops .chat-tabs a", "href") == "https://console.example/1"
+
+
+def act(page: Any, text: str, name: str) -> None:
+    """Presses one of the buttons of the message with this text."""
+    line = page.locator(".message", has_text=text)
+    line.hover()
+    line.locator(".acts button", has_text=name).click()
+
+
+def test_a_message_is_answered_in_a_thread_from_the_page(page: Any, room: tuple[Person, str]) -> None:
+    person, chat_id = room
+    root = person.post(f"/groups/{chat_id}/messages", {"text": "what now?"})["message_id"]
+    act(page, "what now?", "Reply")
+    page.check("#in-thread")
+    page.fill("#text", "roll back")
+    page.press("#text", "Enter")
+    page.wait_for_selector(".bubble >> text=roll back")
+    answer = person.messages(chat_id)[1]
+    assert (answer["parent_id"], answer["in_thread"]) == (root, True)
+    assert page.is_hidden("#about")
+
+
+def test_an_own_text_is_edited_and_recalled_and_those_of_others_are_not(
+    page: Any, room: tuple[Person, str]
+) -> None:
+    person, chat_id = room
+    members = person.http.get("/groups").json()["items"][0]["members"]
+    for number, member in enumerate(members[1:3]):
+        person.post(f"/groups/{chat_id}/messages", {"open_id": member["open_id"], "text": f"text {number}"})
+    page.select_option("#act-as", members[1]["open_id"])
+    act(page, "text 0", "Edit")
+    page.fill("#text", "better")
+    page.press("#text", "Enter")
+    page.wait_for_selector(".bubble >> text=better")
+    assert page.locator(".message", has_text="text 1").locator(".acts button >> visible=true").count() == 2
+    act(page, "better", "Recall")
+    page.wait_for_selector(".gone")
+
+
+def test_a_reaction_is_given_and_taken_back(page: Any, room: tuple[Person, str]) -> None:
+    person, chat_id = room
+    person.post(f"/groups/{chat_id}/messages", {"text": "fixed"})
+    act(page, "fixed", "React")
+    page.click(".emojis [title=DONE]")
+    page.click(".reaction")
+    page.wait_for_selector(".reaction", state="detached")
+    types = {push["type"] for push in person.pushes()}
+    assert {"im.message.reaction.created_v1", "im.message.reaction.deleted_v1"} <= types
+
+
+def test_an_image_and_a_file_are_sent_and_shown(page: Any, tmp_path: Path) -> None:
+    image, log = tmp_path / "a.png", tmp_path / "a.log"
+    image.write_bytes(base64.b64decode(PIXEL))
+    log.write_text("boom")
+    page.set_input_files("#file", image)
+    page.wait_for_selector(".picture")
+    page.set_input_files("#file", log)
+    page.wait_for_selector(".file >> text=a.log")
+    assert page.evaluate("document.querySelector('.picture').naturalWidth") == 1
+
+
+def test_a_group_is_renamed_left_and_dissolved_from_the_page(page: Any, app: App) -> None:
+    page.click("#rename")
+    page.fill("#rename-name", "[已解决] P0")
+    page.click("#rename-dialog .primary")
+    page.wait_for_selector("#chat-name >> text=[已解决] P0")
+    page.click("#leave")
+    page.click("#dissolve")
+    page.click("#confirm-dialog .primary")
+    page.wait_for_selector("#chat-note >> text=dissolved")
+    until(lambda: "im.chat.disbanded_v1" in app.types and "im.chat.member.user.deleted_v1" in app.types)
+
+
+def test_the_scope_for_group_messages_is_one_click(page: Any, sandbox: SandboxServer) -> None:
+    page.click(".tabs [data-tab=platform]")
+    page.click("#scope")
+    page.wait_for_selector("#scope[aria-pressed=false]")
+    assert sandbox.world.missing_scopes == ["im:message.group_msg"]
 
 
 def test_the_platform_tab_lists_pushes_and_a_fault_is_one_click(page: Any, sandbox: SandboxServer) -> None:

@@ -82,7 +82,7 @@ def summary(message: Row, names: dict[str, str]) -> str:
     if message["msg_type"] == "text":
         return _with_names(message, str(content.get("text", "")))[:80]
     if message["msg_type"] == "interactive":
-        return f"[{_title(content) or 'card'}]"[:80]
+        return (_title(content) or "[card]")[:80]
     if message["msg_type"] == "post":
         return posts.plain_text(content)[:80]
     if message["msg_type"] == "file":

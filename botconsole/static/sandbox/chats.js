@@ -1,13 +1,15 @@
 // The chat tab: the list at the left, the messages, the members.
+import * as composer from "./composer.js";
+import { drawTops, markOwn, messageLine } from "./messages.js";
 import { wire } from "./press.js";
-import { $, ask, attempt, avatar, call, clockTime, make, merged } from "./tools.js";
+import { $, ask, attempt, avatar, call, clockTime, confirm, make, merged } from "./tools.js";
 import { current, word } from "./words.js";
 
 let state = { chats: [], people: [], app: {}, fresh_name: "" };
 let open = "";
 let revision = 0;
 let shownLanguage = "";
-let mentionsBot = false;
+const acts = { who: composer.who, reply: composer.reply, edit: composer.edit };
 
 const chatOf = (id) => state.chats.find((chat) => chat.chat_id === id);
 
@@ -29,6 +31,7 @@ function choose(id, look = true) {
   if (id === open) return toEnd();
   open = id;
   revision = 0;
+  composer.clear();
   $("messages").replaceChildren();
   drawList();
   drawHead();
@@ -62,6 +65,8 @@ function drawHead() {
   $("chat-note").textContent = notes.join(" · ");
   $("show-members").textContent = chat ? `${word("members")} ${chat.members.length}` : "";
   $("composer").hidden = !chat || chat.status !== "normal";
+  drawTops(chat);
+  composer.draw();
   $("at-bot").textContent = state.app.name ? `@${state.app.name}` : word("at_bot");
 }
 
@@ -69,7 +74,10 @@ function drawMembers() {
   const chat = chatOf(open);
   const members = chat ? chat.members : [];
   $("member-count").textContent = members.length || "";
-  $("add-member").hidden = !chat || chat.mode === "p2p" || chat.status !== "normal";
+  const isOpen = Boolean(chat) && chat.mode !== "p2p" && chat.status === "normal";
+  $("add-member").hidden = $("group-tools").hidden = !isOpen;
+  $("leave").hidden = !members.length;
+  $("move-bot").textContent = word(chat && chat.bot_in ? "bot_leaves" : "bot_joins");
   const name = $("member-name");
   if (!name.value || name.value === name.dataset.fresh) name.value = name.dataset.fresh = state.fresh_name;
   const bot = chat && chat.bot_in ? [make("li", {}, avatar(state.app.name, true), make("span", { class: "name" }, state.app.name), make("span", { class: "badge" }, word("bot")))] : [];
@@ -79,6 +87,7 @@ function drawMembers() {
   const before = act.value;
   act.replaceChildren(...members.map((person) => make("option", { value: person.open_id }, person.name)));
   if (members.some((person) => person.open_id === before)) act.value = before;
+  markOwn(composer.who(), chat);
 }
 
 function memberLine(chat, person) {
@@ -87,6 +96,7 @@ function memberLine(chat, person) {
     avatar(person.name),
     make("span", { class: "name" }, person.name),
     person.open_id === chat.owner_id ? make("span", { class: "badge plain" }, word("owner")) : "",
+    chat.managers.includes(person.open_id) ? make("span", { class: "badge plain" }, word("manager")) : "",
     chat.mode === "p2p" ? "" : make("button", { type: "button", class: "quiet remove", onclick: leave, "aria-label": `${word("remove")} ${person.name}` }, word("remove")));
 }
 
@@ -117,7 +127,7 @@ function drawMessages(items, isFirst) {
   const atEnd = list.scrollHeight - list.scrollTop - list.clientHeight < 120;
   list.querySelector(".empty")?.remove();
   for (const item of items) {
-    const drawn = messageLine(item);
+    const drawn = messageLine(item, acts);
     const old = document.getElementById(item.message_id);
     if (old) old.replaceWith(drawn);
     else list.append(drawn);
@@ -125,25 +135,8 @@ function drawMessages(items, isFirst) {
   if (!list.children.length) {
     list.append(make("li", { class: "empty" }, word(chatOf(open)?.mode === "p2p" ? "empty_p2p" : "empty_chat")));
   }
+  markOwn(composer.who(), chatOf(open));
   if (isFirst || (items.length && atEnd)) toEnd();
-}
-
-function messageLine(item) {
-  const isBot = item.sender.type === "app";
-  if (item.deleted) return make("li", { id: item.message_id, class: "gone" }, `${item.sender.name} ${word("recalled")}`);
-  const content = make("div", { class: item.msg_type === "interactive" ? "card" : "bubble" });
-  content.innerHTML = item.html; // drawn and escaped by the server
-  const recall = () => attempt(() => call("DELETE", `/messages/${item.message_id}`));
-  return make("li", { id: item.message_id, class: isBot ? "message by-bot" : "message", "data-message": item.message_id },
-    avatar(item.sender.name, isBot),
-    make("div", { class: "body" },
-      make("div", { class: "who" },
-        make("span", { class: "name" }, item.sender.name),
-        isBot ? make("span", { class: "badge" }, word("bot")) : "",
-        make("time", {}, clockTime(item.create_time)),
-        item.updated ? make("span", { class: "edited" }, word("edited")) : "",
-        make("button", { type: "button", class: "quiet recall", onclick: recall }, word("recall"))),
-      content));
 }
 
 async function newGroup() {
@@ -176,26 +169,32 @@ async function addMember(event) {
   if (made) name.value = "";
 }
 
-async function say(event) {
-  event.preventDefault();
-  const text = $("text").value.trim();
-  if (!text) return;
-  $("text").value = "";
-  const told = await attempt(() => call("POST", `/groups/${open}/messages`, { open_id: $("act-as").value, text, mention_bot: mentionsBot }));
-  if (!told) $("text").value = text;
+// What a person does with the whole group: rename, leave, bring the bot in or take it out, dissolve.
+async function rename() {
+  const name = $("rename-name");
+  name.value = chatOf(open).name;
+  if ((await ask($("rename-dialog"))) && name.value.trim()) await attempt(() => call("PATCH", `/groups/${open}`, { name: name.value.trim(), open_id: composer.who() }));
+}
+
+const leave = () => attempt(() => call("POST", `/groups/${open}/leave`, { open_id: composer.who() }));
+const moveBot = () => attempt(() => call(chatOf(open).bot_in ? "DELETE" : "POST", `/groups/${open}/bot`));
+
+async function dissolve() {
+  if (await confirm(word("dissolve"), word("dissolve_sure"))) await attempt(() => call("DELETE", `/groups/${open}`, { open_id: composer.who() }));
 }
 
 export function start() {
-  wire($("messages"), () => $("act-as").value);
+  wire($("messages"), composer.who);
+  composer.start(openChat);
   $("new-group").addEventListener("click", newGroup);
   $("new-conversation").addEventListener("click", newConversation);
   $("conversation-person").addEventListener("change", (event) => { $("conversation-new").hidden = Boolean(event.target.value); });
   $("add-member").addEventListener("submit", addMember);
-  $("composer").addEventListener("submit", say);
-  $("at-bot").addEventListener("click", () => {
-    mentionsBot = !mentionsBot;
-    $("at-bot").setAttribute("aria-pressed", String(mentionsBot));
-  });
+  $("act-as").addEventListener("change", () => markOwn(composer.who(), chatOf(open)));
+  $("rename").addEventListener("click", rename);
+  $("leave").addEventListener("click", leave);
+  $("move-bot").addEventListener("click", moveBot);
+  $("dissolve").addEventListener("click", dissolve);
   $("back").addEventListener("click", () => { document.body.dataset.view = "list"; });
   $("show-members").addEventListener("click", () => { document.body.dataset.view = "members"; });
   $("back-to-talk").addEventListener("click", () => { document.body.dataset.view = "talk"; });

@@ -7,7 +7,9 @@ const FAULTS = [
   ["fault_token", { code: 99991663 }], ["fault_limit", { code: 99991400 }], ["fault_drop", { drop_answer: true }],
 ];
 const FACTORS = [1, 10, 60, 3600];
+const GROUP_MESSAGES = "im:message.group_msg";
 const opened = new Set();
+let missing = [];
 
 export function show(state) {
   const url = $("webhook-url");
@@ -22,6 +24,8 @@ export function show(state) {
   const unanswered = $("unanswered");
   unanswered.hidden = !state.counts.unanswered;
   unanswered.textContent = state.counts.unanswered;
+  missing = state.missing_scopes;
+  $("scope").setAttribute("aria-pressed", String(!missing.includes(GROUP_MESSAGES)));
   $("push-count").textContent = state.counts.pushes;
   $("call-count").textContent = state.counts.calls;
 }
@@ -100,6 +104,10 @@ function pretty(text) {
 }
 
 export function start() {
+  $("scope").addEventListener("click", () => {
+    const others = missing.filter((scope) => scope !== GROUP_MESSAGES);
+    attempt(() => call("POST", "/scopes", { missing: others.length < missing.length ? others : [...others, GROUP_MESSAGES] }));
+  });
   $("webhook").addEventListener("submit", (event) => {
     event.preventDefault();
     $("webhook-url").blur();

@@ -17,6 +17,9 @@ const WORDS = {
     none_active: "没有打开的故障", off: "关闭", left: "还剩 {n} 次", pushes: "推送", calls: "接口调用", no_pushes: "还没有推送", no_calls: "机器人还没有调用过接口",
     again: "再推一次", next_try: "下次 {t}", tries: "{n} 次", acked: "已确认", retrying: "等待重推", gone: "已放弃", waiting: "发送中", sending: "发送中",
     "no webhook": "未配置地址", unknown_call: "沙盒不认识", request: "请求", answer: "回答", no_callback: "这个按钮不会回调",
+    reply: "回复", react: "表情", edit: "编辑", in_thread: "以话题回复", thread: "话题", pinned: "已 Pin", notice: "置顶", buzzed: "已加急 {n} 人", only_for: "仅 {name} 可见",
+    attach: "图片或文件", rename: "改名", leave: "退群", bot_joins: "拉入机器人", bot_leaves: "移出机器人", dissolve: "解散", dissolve_sure: "解散后聊天记录不再可读。", manager: "管理员",
+    scopes: "权限", scopes_hint: "没有“获取群组中所有消息”时，机器人读不到群历史，也只收到 @它 的消息。", group_messages: "获取群组中所有消息",
     timeout: "超时", "no connection": "无法连接", press_ok: "已回调，{ms} 毫秒", press_failed: "出错了，请稍后重试  code: {code}",
   },
   en: {
@@ -36,6 +39,9 @@ const WORDS = {
     none_active: "No fault is on", off: "Off", left: "{n} left", pushes: "Pushes", calls: "API calls", no_pushes: "Nothing was pushed yet", no_calls: "The bot made no call yet",
     again: "Push again", next_try: "next {t}", tries: "{n} tries", acked: "acknowledged", retrying: "will retry", gone: "given up", waiting: "sending", sending: "sending",
     "no webhook": "no URL", unknown_call: "unknown to the sandbox", request: "Request", answer: "Answer", no_callback: "This button calls nobody back",
+    reply: "Reply", react: "React", edit: "Edit", in_thread: "in a thread", thread: "thread", pinned: "pinned", notice: "Notice", buzzed: "buzzed {n}", only_for: "only {name} sees this",
+    attach: "Image or file", rename: "Rename", leave: "Leave", bot_joins: "Bring bot in", bot_leaves: "Remove bot", dissolve: "Dissolve", dissolve_sure: "Its history cannot be read afterwards.", manager: "Manager",
+    scopes: "Scopes", scopes_hint: "Without the scope for all group messages the bot cannot read group history, and hears only what mentions it.", group_messages: "All group messages",
     timeout: "timeout", "no connection": "no connection", press_ok: "called back in {ms} ms", press_failed: "Something went wrong, try again later  code: {code}",
   },
 };

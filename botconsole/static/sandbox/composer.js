@@ -1,0 +1,86 @@
+// What is being written: a new message, a reply (in a thread or not), a change of an own text, a file.
+import { $, attempt, call, make } from "./tools.js";
+import { word } from "./words.js";
+
+let chatId = () => "";
+let mentionsBot = false;
+let about = null; // { kind: "reply" | "edit", id, label }
+
+export const who = () => $("act-as").value;
+
+export function clear() {
+  if (about?.kind === "edit") $("text").value = "";
+  about = null;
+  draw();
+}
+
+export function draw() {
+  const bar = $("about");
+  const checked = Boolean(!bar.hidden && $("in-thread")?.checked);
+  bar.hidden = !about;
+  if (!about) return;
+  const thread = make("label", { class: "check" }, make("input", { type: "checkbox", id: "in-thread", checked }), word("in_thread"));
+  bar.replaceChildren(
+    make("span", { class: "about-text" }, `${word(about.kind)} ${about.label}`),
+    about.kind === "reply" ? thread : "",
+    make("button", { type: "button", class: "quiet", onclick: clear }, word("cancel")));
+}
+
+export function reply(item) {
+  about = { kind: "reply", id: item.message_id, label: item.sender.name };
+  draw();
+  $("text").focus();
+}
+
+export function edit(item, text) {
+  about = { kind: "edit", id: item.message_id, label: "" };
+  draw();
+  $("text").value = text;
+  $("text").focus();
+}
+
+function send(body) {
+  const answered = about?.kind === "reply" ? { reply_to: about.id, in_thread: $("in-thread").checked } : {};
+  return attempt(() => call("POST", `/groups/${chatId()}/messages`, { open_id: who(), ...answered, ...body }));
+}
+
+async function say(event) {
+  event.preventDefault();
+  const text = $("text").value.trim();
+  if (!text) return;
+  $("text").value = "";
+  const told = about?.kind === "edit"
+    ? await attempt(() => call("PATCH", `/messages/${about.id}`, { open_id: who(), text }))
+    : await send({ text, mention_bot: mentionsBot });
+  if (told) clear();
+  else $("text").value = text;
+}
+
+const encoded = (file) => new Promise((resolve, reject) => {
+  const reader = new FileReader();
+  reader.onload = () => resolve(reader.result.slice(reader.result.indexOf(",") + 1));
+  reader.onerror = () => reject(reader.error);
+  reader.readAsDataURL(file);
+});
+
+async function attach(event) {
+  const file = event.target.files[0];
+  event.target.value = "";
+  if (!file) return;
+  const base64 = await attempt(() => encoded(file));
+  if (base64 === null) return;
+  if (about?.kind === "edit") clear();
+  const told = await send(/^image\/(png|jpeg|gif|webp|bmp)$/.test(file.type) ? { image: base64 } : { file: { name: file.name, base64 } });
+  if (told) clear();
+}
+
+export function start(openChat) {
+  chatId = openChat;
+  $("composer").addEventListener("submit", say);
+  $("attach").addEventListener("click", () => $("file").click());
+  $("file").addEventListener("change", attach);
+  $("at-bot").addEventListener("click", () => {
+    mentionsBot = !mentionsBot;
+    $("at-bot").setAttribute("aria-pressed", String(mentionsBot));
+  });
+}

@@ -2,13 +2,16 @@
 
 import base64
 import json
+import sqlite3
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
 
 from botconsole.sandbox import SandboxServer
+from botconsole.sandbox.store import LATER_COLUMNS, Store
 from tests.test_sandbox_pushes import CARD, NEW_CARD, App, Person, settings, until
 
 PNG = b"\x89PNG\r\n\x1a\n" + b"\x00\x00\x00\rIHDR" + (8).to_bytes(4, "big") * 2 + b"\x08\x02\x00\x00\x00"
@@ -137,6 +140,7 @@ def test_a_persons_image_is_not_the_apps_to_send(person: Person, chat_id: str) -
         {"image": encoded(b"no image")},
         {"file": {"base64": encoded(b"x")}},
         {"post": {"content": [[{"tag": "blink"}]]}},
+        {"post": {"content": 1}},
         {"text": "x", "in_thread": True},
         {"text": "x", "mentions": "ou_Bob"},
     ],
@@ -291,6 +295,25 @@ def test_the_bot_alone_is_told_that_it_was_removed(person: Person, chat_id: str)
     assert person.pushes()[0]["type"] == "im.chat.member.bot.deleted_v1"
 
 
+def test_a_reset_grants_all_scopes_again(person: Person) -> None:
+    person.post("/scopes", {"missing": ["im:message.group_msg"]})
+    person.post("/reset")
+    assert person.http.get("/state").json()["missing_scopes"] == []
+
+
+def test_the_state_file_of_an_earlier_release_still_opens(tmp_path: Path) -> None:
+    path = tmp_path / "state.sqlite3"
+    Store(str(path)).close()
+    with sqlite3.connect(path) as database:
+        for _, column, _ in LATER_COLUMNS:
+            database.execute(f"ALTER TABLE messages DROP COLUMN {column}")
+    database.close()
+    store = Store(str(path))
+    columns = {row["name"] for row in store.rows("PRAGMA table_info(messages)")}
+    store.close()
+    assert {column for _, column, _ in LATER_COLUMNS} <= columns
+
+
 # cards: the delayed update and those for one person
 
 
@@ -363,6 +386,13 @@ def test_a_card_for_one_person_is_in_no_history_and_can_be_deleted_once(person: 
         for _ in range(2)
     ]
     assert codes == [0, 18051]
+
+
+def test_a_card_for_one_person_is_pressed_by_that_person_only(person: Person, chat_id: str) -> None:
+    message_id = ephemeral(person, chat_id)["data"]["message_id"]
+    presses = [{"open_id": f"ou_{name}", "element": "ack"} for name in ("Bob", "Ada")]
+    told = [person.post(f"/messages/{message_id}/press", press) for press in presses]
+    assert [one.get("status_code", one.get("status")) for one in told] == [400, "ok"]
 
 
 def test_a_card_for_one_person_is_an_object_for_a_member_of_an_ordinary_group(

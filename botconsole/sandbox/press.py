@@ -92,6 +92,8 @@ async def press(world: World, message: Row, person: Row, wanted: Json) -> Json:
     """Calls the app back and tells `{status, client_code, message, answer, http_status, ms, event_id}`."""
     if message["msg_type"] != "interactive" or message["deleted"]:
         raise PressError("this message has no card")
+    if message["only_for"] not in ("", person["open_id"]):
+        raise PressError("only the person it is for sees this card")
     card = json.loads(message["content"])
     element = find_element(card, str(wanted["element"])) if wanted.get("element") else None
     if wanted.get("element") and element is None and "value" not in wanted:

@@ -135,7 +135,8 @@ def _file(world: World, chat: Row, wanted: Wanted) -> tuple[str, list[Json]]:
 def _post(world: World, chat: Row, wanted: Wanted) -> tuple[str, list[Json]]:
     """`{title, content: [[...]]}`; an `at` names an open_id, an `img` brings its bytes as `image`."""
     body = copy.deepcopy(wanted.mapping("post"))
-    for line in body.get("content") or []:
+    lines = body.get("content")
+    for line in lines if isinstance(lines, list) else []:
         for one in line if isinstance(line, list) else []:
             if isinstance(one, dict) and one.get("tag") == "img" and "image" in one:
                 one["image_key"] = _stored_image(world, one.pop("image"))

@@ -40,7 +40,7 @@ const WORDS = {
     again: "Push again", next_try: "next {t}", tries: "{n} tries", acked: "acknowledged", retrying: "will retry", gone: "given up", waiting: "sending", sending: "sending",
     "no webhook": "no URL", unknown_call: "unknown to the sandbox", request: "Request", answer: "Answer", no_callback: "This button calls nobody back",
     reply: "Reply", react: "React", edit: "Edit", in_thread: "in a thread", thread: "thread", pinned: "pinned", notice: "Notice", buzzed: "buzzed {n}", only_for: "only {name} sees this",
-    attach: "Image or file", rename: "Rename", leave: "Leave", bot_joins: "Bring bot in", bot_leaves: "Remove bot", dissolve: "Dissolve", dissolve_sure: "Its history cannot be read afterwards.", manager: "Manager",
+    attach: "Image or file", rename: "Rename", leave: "Leave", bot_joins: "Bot in", bot_leaves: "Bot out", dissolve: "Dissolve", dissolve_sure: "Its history cannot be read afterwards.", manager: "Manager",
     scopes: "Scopes", scopes_hint: "Without the scope for all group messages the bot cannot read group history, and hears only what mentions it.", group_messages: "All group messages",
     timeout: "timeout", "no connection": "no connection", press_ok: "called back in {ms} ms", press_failed: "Something went wrong, try again later  code: {code}",
   },

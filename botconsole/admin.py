@@ -14,7 +14,7 @@ from django.template.response import TemplateResponse
 from django.urls import reverse
 from django.utils import timezone
 from django.utils.functional import Promise
-from django.utils.translation import gettext as _now
+from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 
 from events.adminrows import moment
@@ -82,7 +82,7 @@ class ConsoleBotAdmin(BotAdmin):
         wanted = form.cleaned_data.get("starters") and request.user.has_perm("templates.add_welcometemplate")
         if wanted and (made := make_starters(form.instance)):
             names = "、".join(template.name for template in made)
-            messages.info(request, _now("Welcome templates made: %(names)s") % {"names": names})
+            messages.info(request, gettext("Welcome templates made: %(names)s") % {"names": names})
 
 
 class ConsoleAdminSite(AdminSite):

@@ -5,6 +5,7 @@ Imported by manage.py before the settings are read; must not import Django.
 
 import json
 import os
+import re
 import secrets
 from argparse import ArgumentParser
 from collections.abc import Sequence
@@ -30,8 +31,9 @@ def use_demo_environment(arguments: Sequence[str]) -> None:
     parser = ArgumentParser(add_help=False)
     add_ports(parser)
     ports = parser.parse_known_args(arguments)[0]
-    for name in [name for name in os.environ if name.startswith("FEISHU_")]:
-        del os.environ[name]
+    for name in _settings():
+        os.environ.pop(name, None)
+        os.environ.pop(f"{name}_FILE", None)
     os.environ.update(
         ENV_FILE=os.devnull,
         DEBUG="false",
@@ -47,6 +49,12 @@ def use_demo_environment(arguments: Sequence[str]) -> None:
 def operator_password() -> str:
     """The password that was made up for the demo's operator."""
     return _stored()["OPERATOR_PASSWORD"]
+
+
+def _settings() -> list[str]:
+    """Every variable that a real installation sets; none of them may reach the demo."""
+    example = Path(__file__).resolve().parent.parent / ".env.example"
+    return re.findall(r"^#?([A-Z_]+)=", example.read_text(encoding="utf-8"), re.MULTILINE)
 
 
 def _secrets() -> dict[str, str]:
@@ -66,7 +74,9 @@ def _stored() -> dict[str, str]:
             "FEISHU_ENCRYPT_KEY": secrets.token_urlsafe(24),
             "OPERATOR_PASSWORD": secrets.token_urlsafe(9),
         }
-        path.touch(mode=0o600)
-        path.write_text(json.dumps(made, indent=1))
+        unfinished = path.with_suffix(".new")
+        unfinished.touch(mode=0o600)
+        unfinished.write_text(json.dumps(made, indent=1))
+        unfinished.replace(path)
     stored: dict[str, str] = json.loads(path.read_text())
     return stored

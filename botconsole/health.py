@@ -2,7 +2,8 @@
 
 from collections.abc import Callable
 
-from django.db import DatabaseError, connection
+from django.db import Error as AnyDatabaseError
+from django.db import connection
 from django.db.migrations.executor import MigrationExecutor
 from django.http import HttpRequest, HttpResponse, JsonResponse
 
@@ -31,7 +32,7 @@ def readyz() -> JsonResponse:
     for name, check in CHECKS.items():
         try:
             checks[name] = check()
-        except DatabaseError:
+        except AnyDatabaseError:
             checks[name] = "the database is out of reach"
         if checks[name] != "ok":
             break  # the later ones need the earlier ones

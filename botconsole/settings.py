@@ -2,32 +2,23 @@
 
 import os
 from pathlib import Path
+from zoneinfo import available_timezones
 
 import django_stubs_ext
 import environ
 from django.core.exceptions import ImproperlyConfigured
 
+from botconsole.environment import number, one_of, secret, switch
+
 django_stubs_ext.monkeypatch()  # lets ModelAdmin[Event] and the like be written as the type checker wants them
 
 BASE_DIR = Path(__file__).resolve().parent.parent
 
-# Also reads NAME_FILE for any NAME (Docker and Kubernetes secrets).
-env = environ.FileAwareEnv()
+env = environ.Env()
 env.read_env(os.environ.get("ENV_FILE", BASE_DIR / ".env"))
 
-
-def secret(name: str) -> str:
-    """A secret from NAME, or from the file that NAME_FILE names, without the newline that files end with."""
-    try:
-        return str(env.str(name, default="")).strip()
-    except OSError as error:
-        raise ImproperlyConfigured(
-            f"{name}_FILE cannot be read: {error.strerror} ({error.filename})"
-        ) from error
-
-
 # --- The site -------------------------------------------------------------------------------------------
-DEBUG = env.bool("DEBUG", default=False)
+DEBUG = switch("DEBUG", default=False)
 
 SECRET_KEY = secret("SECRET_KEY")
 PLACEHOLDER_SECRET_KEY = "change-me"  # what .env.example says  # noqa: S105
@@ -46,7 +37,7 @@ SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = HTTPS
 SECURE_HSTS_SECONDS = 31536000 if HTTPS else 0
 # Behind a reverse proxy that sets X-Forwarded-Proto itself.
 SECURE_PROXY_SSL_HEADER = (
-    ("HTTP_X_FORWARDED_PROTO", "https") if env.bool("BEHIND_PROXY", default=HTTPS) else None
+    ("HTTP_X_FORWARDED_PROTO", "https") if switch("BEHIND_PROXY", default=HTTPS) else None
 )
 SILENCED_SYSTEM_CHECKS = [
     "security.W005",  # HSTS for subdomains and preload are for the owner of the domain to decide
@@ -94,20 +85,20 @@ SEALING_KEYS = [key.strip() for key in secret("SEALING_KEYS").split(",") if key.
 
 # --- Receiving and sending ------------------------------------------------------------------------------
 # Feishu pushes an event again for up to 7 hours; older signatures are refused.
-WEBHOOK_MAX_AGE_SECONDS = env.int("WEBHOOK_MAX_AGE_SECONDS", default=8 * 3600)
-LATE_AFTER_SECONDS = env.int("LATE_AFTER_SECONDS", default=3600)
-CALLS_IN_FLIGHT = env.int("CALLS_IN_FLIGHT", default=16)
+WEBHOOK_MAX_AGE_SECONDS = number("WEBHOOK_MAX_AGE_SECONDS", 8 * 3600)
+LATE_AFTER_SECONDS = number("LATE_AFTER_SECONDS", 3600)
+CALLS_IN_FLIGHT = number("CALLS_IN_FLIGHT", 16)
 ROUTES_MODULE = "botconsole.routes"
 
 # --- Language and time ----------------------------------------------------------------------------------
-TIME_ZONE = env.str("TIME_ZONE", default="Asia/Shanghai")
+TIME_ZONE = one_of("TIME_ZONE", "Asia/Shanghai", available_timezones())
 USE_TZ = True
 LANGUAGE_CODE = "zh-hans"
 LANGUAGES = [("zh-hans", "简体中文"), ("en", "English")]
 LOCALE_PATHS = [BASE_DIR / "botconsole" / "locale"]
 
 # --- Logs -----------------------------------------------------------------------------------------------
-LOG_LEVEL = env.str("LOG_LEVEL", default="INFO").upper()
+LOG_LEVEL = one_of("LOG_LEVEL", "INFO", ("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"))
 LOGGING = {
     "version": 1,
     "disable_existing_loggers": False,

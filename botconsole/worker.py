@@ -9,8 +9,7 @@ from collections.abc import Callable
 
 import psycopg
 from django.conf import settings
-from django.db import Error as AnyDatabaseError
-from django.db import close_old_connections, connection
+from django.db import InterfaceError, OperationalError, close_old_connections, connection
 from django.utils import timezone
 
 from events.delivery import Delivery
@@ -21,6 +20,9 @@ log = logging.getLogger(__name__)
 
 HEARTBEAT_SECONDS = 10
 SWEEP_SECONDS = 2
+FINISH_SECONDS = 30  # below the time a supervisor leaves a process after SIGTERM (compose.yaml: 40 s)
+AWAY_SECONDS = 1
+QUIET_SECONDS = 30  # one line about a database that is away is enough for so long
 # How long to sleep when nothing wakes the worker. PostgreSQL does (NOTIFY), SQLite cannot.
 POLL_SECONDS = {"postgresql": 1.0, "sqlite": 0.05}
 
@@ -32,41 +34,53 @@ class Worker:
         self._wake = threading.Event()
         self._stopping = threading.Event()
         self._delivery = Delivery(settings.CALLS_IN_FLIGHT, self._wake.set)
+        self._said_so = 0.0
         self._started_at = timezone.now()
         self._next: dict[str, float] = {}
 
     def run(self) -> None:
         """Works until `stop()`, then finishes the calls in flight."""
+        self._delivery.load()
         if connection.vendor == "postgresql":
             threading.Thread(target=self._listen, name="listen", daemon=True).start()
         while not self._stopping.is_set():
-            if not self._guarded(self._turn):
+            if not self._turn():
                 self._wake.wait(POLL_SECONDS[connection.vendor])
                 self._wake.clear()
-        while self._delivery.busy:
-            self._guarded(lambda: self._delivery.step(take_more=False))
-            self._wake.wait(0.05)
-            self._wake.clear()
-        self._delivery.close()
+        self._finish()
 
     def run_once(self) -> None:
-        """Does everything that is due now, then returns."""
-        while sweep() + self._delivery.step() or self._delivery.busy:
+        """Does everything that is due now, then returns; `stop()` ends it after the calls in flight."""
+        self._delivery.load()
+        while not self._stopping.is_set() and (sweep() + self._delivery.step() or self._delivery.busy):
             self._wake.wait(0.05)
             self._wake.clear()
-        self._delivery.close()
+        self._finish()
 
     def stop(self) -> None:
         self._stopping.set()
         self._wake.set()
 
+    def _finish(self) -> None:
+        """Records the calls in flight; gives up on a database that stays away (their leases end by themselves)."""
+        deadline = time.monotonic() + FINISH_SECONDS
+        while self._delivery.busy and time.monotonic() < deadline:
+            self._guarded(lambda: self._delivery.step(take_more=False))
+            self._wake.wait(0.1)
+            self._wake.clear()
+        self._delivery.close()
+
     def _turn(self) -> int:
-        """One round of everything; how much moved."""
+        """One round of everything, each guarded for itself; how much moved."""
         if self._is_time_for("heartbeat", HEARTBEAT_SECONDS):
-            Heartbeat.objects.beat("worker", socket.gethostname(), os.getpid(), self._started_at)
+            self._guarded(self._beat)
         if self._is_time_for("sweep", SWEEP_SECONDS):
-            sweep()
-        return self._delivery.step()
+            self._guarded(sweep)
+        return self._guarded(self._delivery.step)
+
+    def _beat(self) -> int:
+        Heartbeat.objects.beat("worker", socket.gethostname(), os.getpid(), self._started_at)
+        return 0
 
     def _is_time_for(self, job: str, every_seconds: float) -> bool:
         if time.monotonic() < self._next.get(job, 0):
@@ -75,14 +89,18 @@ class Worker:
         return True
 
     def _guarded(self, turn: Callable[[], int]) -> int:
-        """A database that is away for a while must not end the worker."""
+        """Neither a database that is away for a while nor one bad row may end the worker."""
         try:
             return turn()
-        except AnyDatabaseError:
-            log.exception("the database is out of reach; trying again")
+        except (OperationalError, InterfaceError) as error:
+            if time.monotonic() - self._said_so > QUIET_SECONDS:
+                self._said_so = time.monotonic()
+                log.error("the database is out of reach, trying again: %s", str(error).strip())
             close_old_connections()
-            self._stopping.wait(2)
-            return 0
+        except Exception:
+            log.exception("a round of the worker failed; the next one tries again")
+        self._wake.wait(AWAY_SECONDS)
+        return 0
 
     def _listen(self) -> None:
         """Wakes the worker when PostgreSQL says that a row came in; without it, the poll still finds it."""
@@ -93,6 +111,6 @@ class Worker:
                     while not self._stopping.is_set():
                         for _ in listener.notifies(timeout=5, stop_after=1):
                             self._wake.set()
-            except psycopg.Error:
-                log.warning("not listening to PostgreSQL for the moment; polling goes on")
+            except psycopg.Error as error:
+                log.warning("not listening to PostgreSQL, polling goes on: %s", str(error).strip())
                 self._stopping.wait(5)

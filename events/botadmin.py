@@ -9,7 +9,7 @@ from django.urls import reverse
 from django.utils.decorators import method_decorator
 from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
-from django.utils.translation import gettext as _now
+from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 from django.views.decorators.debug import sensitive_post_parameters
 
@@ -46,8 +46,8 @@ def setup_guide(bot: Bot | None) -> dict[str, Any]:
 
 def state_pill(bot: Bot) -> SafeString:
     if secrets_problem(bot):
-        return pill("failed", _now("secrets unreadable"))
-    return pill("sent", _now("on")) if bot.enabled else pill("ignored", _now("off"))
+        return pill("failed", gettext("secrets unreadable"))
+    return pill("sent", gettext("on")) if bot.enabled else pill("ignored", gettext("off"))
 
 
 @method_decorator(sensitive_post_parameters(*SECRETS), "changeform_view")
@@ -106,7 +106,7 @@ class BotAdmin(admin.ModelAdmin[Bot]):
 
     @admin.display(description=_("last event"))
     def last_event(self, bot: Bot) -> str | SafeString:
-        return moment(getattr(bot, "last_event_at", None)) or _now("none yet")
+        return moment(getattr(bot, "last_event_at", None)) or gettext("none yet")
 
     @admin.display(description=_("secrets"))
     def secrets(self, bot: Bot) -> SafeString:

@@ -14,12 +14,12 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-from django.db import transaction
+from django.db import InterfaceError, OperationalError, transaction
 from django.utils import timezone
 
 from .codes import Reaction
 from .feishu import Answer, FeishuClient, FeishuError, load_sdk
-from .models import Attempt, Bot, OutboxItem
+from .models import Attempt, Bot, OutboxItem, storable
 
 log = logging.getLogger(__name__)
 
@@ -27,8 +27,8 @@ LEASE = timedelta(seconds=30)
 RENEW_AFTER = LEASE / 3
 # Feishu forgets a uuid after 1 h; later than this, history is asked before a message is sent once more.
 UUID_WINDOW = timedelta(minutes=55)
-# The wait after the 1st, 2nd, ... try: 15 tries over about 6 hours, an outage of a night's length in between.
-RETRY_SECONDS = (1, 2, 5, 10, 20, 40, 60, 120, 300, 600, 1200, 1800, 3600, 7200)
+# The wait after the 1st, 2nd, ... try: 17 tries over about 9 hours, so that an outage of a night is survived.
+RETRY_SECONDS = (1, 2, 5, 10, 20, 40, 60, 120, 300, 600, 1200, 1800, 3600, 7200, 7200, 10800)
 JITTER = 0.25
 
 
@@ -50,14 +50,16 @@ def next_attempt_at(now: datetime, tries: int, retry_after_seconds: float, jitte
     return now + timedelta(seconds=wait * (1 + JITTER * jitter))
 
 
-def claim(limit: int, now: datetime) -> list[OutboxItem]:
-    """Leases up to `limit` due rows to the caller; several workers never get the same one."""
+def claim(limit: int, now: datetime, bot_id: int | None = None) -> list[OutboxItem]:
+    """Leases up to `limit` due rows (of one bot) to the caller; several workers never get the same one."""
     with transaction.atomic():
         due = OutboxItem.objects.due(now).select_for_update(skip_locked=True, of=("self",))
-        items = list(due.select_related("bot")[:limit])
+        items = list((due if bot_id is None else due.filter(bot=bot_id)).select_related("bot")[:limit])
         for item in items:
             if item.status == OutboxItem.Status.SENDING:
                 _record_lost_try(item)
+            if item.unsure:
+                item.messages_of_others = _messages_of_others(item)
             item.status, item.leased_until = OutboxItem.Status.SENDING, now + LEASE
             item.first_attempt_at = item.first_attempt_at or now
             item.attempt_count += 1
@@ -76,6 +78,14 @@ def _record_lost_try(item: OutboxItem) -> None:
         outcome=Attempt.Outcome.UNKNOWN,
         message="the worker stopped during this try",
     )
+
+
+def _messages_of_others(item: OutboxItem) -> frozenset[str]:
+    """Messages in the same chat that other rows made: they are not this one's, however alike."""
+    results = OutboxItem.objects.filter(
+        bot=item.bot, target=item.target, status=OutboxItem.Status.SENT, sent_at__gte=item.created_at
+    ).values_list("result", flat=True)
+    return frozenset(str((result or {}).get("message_id", "")) for result in results)
 
 
 def perform(client: FeishuClient, item: OutboxItem, now: datetime) -> Outcome:
@@ -116,6 +126,8 @@ def find_sent(client: FeishuClient, item: OutboxItem, now: datetime) -> Answer |
 def _is_ours(message: dict[str, Any], item: OutboxItem) -> bool:
     sender, body = message.get("sender") or {}, message.get("body") or {}
     if sender.get("id") != item.bot.app_id or message.get("msg_type") != item.arguments["msg_type"]:
+        return False
+    if message.get("message_id") in item.messages_of_others:
         return False
     try:
         return bool(json.loads(body.get("content") or "null") == item.content)
@@ -180,13 +192,16 @@ class Delivery:
     """One worker's calls in flight."""
 
     def __init__(self, calls_in_flight: int, wake: Callable[[], object]) -> None:
-        load_sdk()
         self._limit = calls_in_flight
         self._wake = wake
         self._pool = ThreadPoolExecutor(calls_in_flight, thread_name_prefix="delivery")
         self._in_flight: dict[Future[Outcome], OutboxItem] = {}
         self._clients: dict[tuple[str, str, str], FeishuClient] = {}
         self._renew_at = time.monotonic() + RENEW_AFTER.total_seconds()
+
+    def load(self) -> None:
+        """Imports what the first call needs, so that it does not wait for it."""
+        load_sdk()
 
     @property
     def busy(self) -> bool:
@@ -196,22 +211,39 @@ class Delivery:
         """Records what has come back and starts what is due; returns how many rows moved."""
         moved = self._collect()
         self._renew_leases()
-        free = self._limit - len(self._in_flight)
-        if take_more and free > 0:
-            for item in claim(free, timezone.now()):
-                self._start(item)
-                moved += 1
-        return moved
+        return moved + (self._take() if take_more else 0)
 
     def close(self) -> None:
         self._pool.shutdown(wait=True)
+
+    def _take(self) -> int:
+        """Claims what is due; one bot whose Feishu hangs never takes the last quarter of the calls."""
+        free = self._limit - len(self._in_flight)
+        if free <= 0:
+            return 0
+        now, taken = timezone.now(), 0
+        bots = list(OutboxItem.objects.due(now).order_by("bot").values_list("bot", flat=True).distinct())
+        share = self._limit if Bot.objects.filter(enabled=True).count() == 1 else max(1, self._limit * 3 // 4)
+        for bot_id in bots:
+            busy = sum(item.bot_id == bot_id for item in self._in_flight.values())
+            room = min(free - taken, share - busy)
+            for item in claim(room, now, bot_id) if room > 0 else ():
+                self._start(item)
+                taken += 1
+        return taken
 
     def _collect(self) -> int:
         done = [future for future in self._in_flight if future.done()]
         for future in done:
             item, outcome = self._in_flight[future], future.result()
-            record(item, outcome, random.random())  # noqa: S311
-            del self._in_flight[future]  # only now: if the database fails, the outcome is recorded later
+            try:
+                record(item, outcome, random.random())  # noqa: S311
+            except (OperationalError, InterfaceError):
+                raise  # the database is away: the outcome is kept, and recorded when it is back
+            except Exception:
+                log.exception("the answer to outbox item %s cannot be stored as it is", item.pk)
+                record(item, _without_details(outcome), random.random())  # noqa: S311
+            del self._in_flight[future]
             _log(item, outcome)
         return len(done)
 
@@ -244,6 +276,18 @@ class Delivery:
         if pks:
             rows = OutboxItem.objects.filter(pk__in=pks, status=OutboxItem.Status.SENDING)
             rows.update(leased_until=timezone.now() + LEASE)
+
+
+def _without_details(outcome: Outcome) -> Outcome:
+    """The same outcome, of an answer that no database column can hold."""
+    answer, error = outcome.answer, outcome.error
+    if answer is not None:
+        message_id = storable(str(answer.data.get("message_id", "")))
+        answer = Answer({"message_id": message_id}, answer.http_status, "")
+    if error is not None:
+        bare = FeishuError(storable(error.message), http_status=error.http_status, unsure=error.unsure)
+        error = bare
+    return Outcome(outcome.started_at, outcome.duration_ms, answer, error)
 
 
 def _log(item: OutboxItem, outcome: Outcome) -> None:

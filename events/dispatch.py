@@ -9,7 +9,7 @@ from importlib import import_module
 from typing import Any
 
 from django.conf import settings
-from django.db import transaction
+from django.db import DataError, IntegrityError, transaction
 from django.utils import timezone
 
 from .envelope import Envelope
@@ -64,11 +64,12 @@ def accept(bot: Bot, envelope: Envelope, *, transport: str) -> Mapping[str, Any]
         with transaction.atomic():
             event = Event.objects.receive(bot, envelope, transport=transport)
             reaction = dispatch(event) if event.is_waiting else None
-    except HandlerError as failure:
+    except (HandlerError, IntegrityError, DataError) as failure:
+        # The database's own refusals come at the commit: they are of what the handler wrote, too.
         with transaction.atomic():
             event = Event.objects.receive(bot, envelope, transport=transport)
             if event.is_waiting:
-                event.fail(_cause(failure), failure.duration_ms)
+                event.fail(_cause(failure), getattr(failure, "duration_ms", 0))
         reaction = None
     _log(event, reaction)
     return reaction.reply if reaction else {}
@@ -93,10 +94,8 @@ def dispatch(event: Event) -> Reaction:
 
 def sweep(limit: int = 100) -> int:
     """Runs failed events whose next try has come; called by the worker. Returns how many it ran."""
-    for count in range(limit):
-        if not _sweep_one():
-            return count
-    return limit
+    due = Event.objects.due(timezone.now()).order_by("next_try_at").values_list("pk", flat=True)[:limit]
+    return sum(rerun(event_pk) is not None for event_pk in list(due))
 
 
 def rerun(event_pk: int) -> Event | None:
@@ -112,23 +111,21 @@ def rerun(event_pk: int) -> Event | None:
             if event is None:
                 return None
             reaction = dispatch(event)
-    except HandlerError as failure:
+    except (HandlerError, IntegrityError, DataError) as failure:
         # Rolled back, so the lock is gone too: only an event that nobody finished meanwhile is marked.
         with transaction.atomic():
-            event = Event.objects.select_for_update(of=("self",)).select_related("bot").get(pk=event_pk)
+            locked = Event.objects.select_for_update(of=("self",)).select_related("bot")
+            event = locked.filter(pk=event_pk).first()
+            if event is None:
+                return None
             if event.is_waiting:
-                event.fail(_cause(failure), failure.duration_ms)
+                event.fail(_cause(failure), getattr(failure, "duration_ms", 0))
         reaction = None
     _log(event, reaction)
     return event
 
 
-def _sweep_one() -> bool:
-    event_pk = Event.objects.due(timezone.now()).order_by("next_try_at").values_list("pk", flat=True).first()
-    return event_pk is not None and rerun(event_pk) is not None
-
-
-def _cause(failure: HandlerError) -> BaseException:
+def _cause(failure: Exception) -> BaseException:
     return failure.__cause__ or failure
 
 

@@ -21,6 +21,7 @@ from .sealed import Secret
 
 Json = dict[str, Any]
 
+DEPTH = 200  # Feishu's events are some ten levels deep; far more breaks what has to read them later
 ID_LENGTH = 128  # Feishu's ids are far shorter; the database columns hold this much
 
 # Where the events carry the chat and the person who acted; the first path that holds text wins.
@@ -194,8 +195,11 @@ def _decrypt(encrypted: object, key: str) -> bytes:
 
 def _json_object(data: bytes) -> Json:
     try:
-        document = json.loads(data, parse_float=_finite, parse_constant=_finite)
-        if b"\\u" in data:
+        text = data.decode()  # strictly UTF-8: json would guess other encodings
+        document = json.loads(text, parse_float=_finite, parse_constant=_finite)
+        if data.count(b"[") + data.count(b"{") > DEPTH and _is_deeper(document, DEPTH):
+            raise RefusedError("the body is nested too deeply")
+        if "\\u" in text:
             document = _storable(document)
     except (ValueError, RecursionError) as error:
         raise RefusedError("the body is not JSON") from error
@@ -209,6 +213,11 @@ def _finite(text: str) -> float:
     if not math.isfinite(number):
         raise ValueError(text)  # PostgreSQL's jsonb has no NaN and no Infinity
     return number
+
+
+def _is_deeper(value: Any, levels: int) -> bool:
+    children = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
+    return any(levels == 0 or _is_deeper(child, levels - 1) for child in children)
 
 
 def _storable(value: Any) -> Any:
@@ -225,7 +234,7 @@ def _storable(value: Any) -> Any:
 def _check_token(document: Json, expected: str) -> None:
     if not expected:
         raise RefusedError("this bot has no Verification Token yet: enter it in the admin")
-    token = text_at(document, "header.token", "token")
+    token = text_at(document, "header.token" if "schema" in document else "token")
     if not hmac.compare_digest(token.encode(), expected.encode()):
         raise RefusedError("the token does not match: is the Verification Token the one in Feishu's console?")
 
@@ -252,7 +261,7 @@ def _read_v2(document: Json) -> Envelope:
         chat_id=text_at(payload, *CHAT_PATHS),
         actor_open_id=text_at(payload, *ACTOR_PATHS),
         dedup_key=message_id or event_id,
-        body={**document, "header": _without_token(header)},
+        body={**_without_token(document), "header": _without_token(header)},
     )
 
 

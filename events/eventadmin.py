@@ -15,9 +15,8 @@ from django.utils import timezone
 from django.utils.decorators import method_decorator
 from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
-from django.utils.translation import gettext as _now
+from django.utils.translation import gettext, ngettext
 from django.utils.translation import gettext_lazy as _
-from django.utils.translation import ngettext
 from django.views.decorators.http import require_POST
 
 from .adminrows import RUN_AT_ONCE, NamedChatsList, ReadOnlyAdmin, moment, newest_containing, pill, two_lines
@@ -45,7 +44,7 @@ class TypeFilter(admin.SimpleListFilter):
 
     def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
         return [(event_type, str(words)) for event_type, words in EVENT_TYPES.items()] + [
-            ("other", _now("Other"))
+            ("other", gettext("Other"))
         ]
 
     def queryset(self, request: HttpRequest, queryset: QuerySet[Event]) -> QuerySet[Event]:
@@ -59,7 +58,7 @@ class LateFilter(admin.SimpleListFilter):
     parameter_name = "late"
 
     def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
-        return [("1", _now("Came late")), ("more", _now("Delivered more than once"))]
+        return [("1", gettext("Came late")), ("more", gettext("Delivered more than once"))]
 
     def queryset(self, request: HttpRequest, queryset: QuerySet[Event]) -> QuerySet[Event]:
         choices = {"1": Q(late=True), "more": Q(deliveries__gt=1)}
@@ -139,17 +138,17 @@ class EventAdmin(ReadOnlyAdmin[Event]):
         if len(failed) > RUN_AT_ONCE:
             count = queryset.retry(timezone.now())  # type: ignore[attr-defined]
             messages.success(
-                request, _now("%(count)d failed events are left to the worker.") % {"count": count}
+                request, gettext("%(count)d failed events are left to the worker.") % {"count": count}
             )
             return
         events = [event for pk in failed if (event := rerun(pk))]
         self.operated(request, Event.objects.filter(pk__in=[event.pk for event in events]), "Run again.")
         bad = sum(event.status == Event.Status.FAILED for event in events)
-        text = ngettext("%(count)d event was run again", "%(count)d events were run again", len(events))
+        text = ngettext("%(count)d event was run again.", "%(count)d events were run again.", len(events))
         if bad:
-            text += ngettext(", %(bad)d failed again", ", %(bad)d failed again", bad)
+            text += " " + gettext("Failed again: %(bad)d.")
         level = messages.WARNING if bad or not events else messages.SUCCESS
-        messages.add_message(request, level, (text + ".") % {"count": len(events), "bad": bad})
+        messages.add_message(request, level, text % {"count": len(events), "bad": bad})
 
     @method_decorator(require_POST)
     def rerun_view(self, request: HttpRequest, pk: int) -> HttpResponse:
@@ -160,13 +159,13 @@ class EventAdmin(ReadOnlyAdmin[Event]):
         event = rerun(pk)
         if event is None:
             messages.warning(
-                request, _now("This event is not waiting: it was finished, or is being run right now.")
+                request, gettext("This event is not waiting: it was finished, or is being run right now.")
             )
         else:
             self.operated(request, Event.objects.filter(pk=pk), "Run again.")
             level = messages.ERROR if event.status == Event.Status.FAILED else messages.SUCCESS
             result = {"status": event.get_status_display(), "outcome": outcome_words(event.summary)}
-            messages.add_message(request, level, _now("Run again: %(status)s, %(outcome)s") % result)
+            messages.add_message(request, level, gettext("Run again: %(status)s, %(outcome)s") % result)
         return HttpResponseRedirect(reverse("admin:events_event_change", args=[pk]))
 
     def render_change_form(
@@ -195,9 +194,9 @@ def event_marks(event: Event) -> list[SafeString]:
     """The event's status, and what is out of the ordinary about its delivery."""
     marks = [pill(event.status, event.get_status_display())]
     if event.late:
-        marks.append(pill("late", _now("late")))
+        marks.append(pill("late", gettext("late")))
     if event.deliveries > 1:
-        marks.append(pill("again", _now("%(count)d deliveries") % {"count": event.deliveries}))
+        marks.append(pill("again", gettext("%(count)d deliveries") % {"count": event.deliveries}))
     return marks
 
 

@@ -5,6 +5,8 @@ under threads, and its transport opens a new connection for every call (feishu-p
 """
 
 import json
+import math
+import os
 import threading
 import time
 import urllib.parse
@@ -24,8 +26,10 @@ if TYPE_CHECKING:
 Json = dict[str, Any]
 
 CONNECT_TIMEOUT_SECONDS = 5
-READ_TIMEOUT_SECONDS = 15  # with the connect and a token fetch still inside the worker's lease of 30 s
+READ_TIMEOUT_SECONDS = 15  # the worker renews its lease meanwhile
 TOKEN_MARGIN_SECONDS = 300
+TOKEN_ERROR_SECONDS = 5  # a failed fetch answers everyone who asks for so long: nobody queues up behind it
+LONGEST_RESET_SECONDS = 3600
 USER_AGENT = "botconsole"
 
 
@@ -79,13 +83,14 @@ class FeishuClient:
     def __init__(self, app_id: str, app_secret: str, domain: str, connections: int = 16) -> None:
         self.domain = domain
         self._credentials = {"app_id": app_id, "app_secret": app_secret}
-        self._session = requests.Session()
-        self._session.trust_env = False  # no .netrc lookups per call; proxies are for the whole host to route
+        self._session = _session(domain)
         self._session.mount("http://", HTTPAdapter(pool_maxsize=connections))
         self._session.mount("https://", HTTPAdapter(pool_maxsize=connections))
         self._token_lock = threading.Lock()
         self._token = ""
         self._token_expires_at = 0.0
+        self._token_error: FeishuError | None = None
+        self._token_error_until = 0.0
 
     def call(self, name: str, arguments: Json, uuid: str) -> Answer:
         """Makes one of CALLS with the arguments of an outbox row; raises FeishuError."""
@@ -123,11 +128,18 @@ class FeishuClient:
     def _fetch_token(self, instead_of: str = "") -> str:
         """The tenant access token; one fetch per expiry however many threads ask."""
         with self._token_lock:
-            if self._token and self._token != instead_of and time.monotonic() < self._token_expires_at:
+            now = time.monotonic()
+            if self._token and self._token != instead_of and now < self._token_expires_at:
                 return self._token
-            document, _, _ = self._exchange(
-                "POST", "/open-apis/auth/v3/tenant_access_token/internal", json_body=self._credentials
-            )
+            if self._token_error is not None and now < self._token_error_until:
+                raise self._token_error
+            try:
+                document, _, _ = self._exchange(
+                    "POST", "/open-apis/auth/v3/tenant_access_token/internal", json_body=self._credentials
+                )
+            except FeishuError as error:
+                self._token_error, self._token_error_until = error, time.monotonic() + TOKEN_ERROR_SECONDS
+                raise
             self._token = str(document["tenant_access_token"])
             # Feishu hands out the same token until 30 minutes remain, so the margin stays below that.
             lifetime = float(document.get("expire") or 0)
@@ -169,15 +181,29 @@ class FeishuClient:
         return _read(response, unsure=bool(token))
 
 
+def _session(domain: str) -> requests.Session:
+    """A session that looks at the proxy and certificate variables once, not at every call."""
+    session = requests.Session()
+    session.trust_env = False
+    session.proxies.update(requests.utils.get_environ_proxies(domain))
+    session.verify = os.environ.get("REQUESTS_CA_BUNDLE") or os.environ.get("CURL_CA_BUNDLE") or True
+    return session
+
+
 def long_connection_endpoint(app_id: str, app_secret: str, domain: str) -> Json:
     """`{"URL", "ClientConfig"}` of a new long connection; the URL is a secret. Raises FeishuError."""
     try:
-        response = requests.post(
-            f"{domain}/callback/ws/endpoint",
-            json={"AppID": app_id, "AppSecret": app_secret},  # capitalised: lower case is answered with 514
-            headers={"locale": "zh", "User-Agent": USER_AGENT},
-            timeout=(CONNECT_TIMEOUT_SECONDS, READ_TIMEOUT_SECONDS),
-        )
+        with _session(domain) as session:
+            response = session.post(
+                f"{domain}/callback/ws/endpoint",
+                json={
+                    "AppID": app_id,
+                    "AppSecret": app_secret,
+                },  # capitalised: lower case is answered with 514
+                headers={"locale": "zh", "User-Agent": USER_AGENT},
+                timeout=(CONNECT_TIMEOUT_SECONDS, READ_TIMEOUT_SECONDS),
+                allow_redirects=False,  # the secret goes nowhere else
+            )
     except requests.RequestException as error:
         raise FeishuError(_network_message(error)) from error
     document, status, _ = _read(response, unsure=False)
@@ -210,7 +236,13 @@ def _read(response: requests.Response, *, unsure: bool) -> tuple[Json, int, str]
         # A 502 page of some proxy, or half an answer: Feishu itself may have acted.
         message = f"HTTP {status}, and the answer is not Feishu's JSON"
         retryable = None if status < 400 else status
-        raise FeishuError(message, http_status=retryable, log_id=log_id, unsure=unsure) from error
+        raise FeishuError(
+            message,
+            http_status=retryable,
+            log_id=log_id,
+            retry_after_seconds=_seconds(headers),
+            unsure=unsure and status != 429,
+        ) from error
     if code != 0:
         raise FeishuError(
             str(document.get("msg", ""))[:500],
@@ -225,9 +257,10 @@ def _read(response: requests.Response, *, unsure: bool) -> tuple[Json, int, str]
 
 def _seconds(headers: Mapping[str, str]) -> float:
     try:
-        return max(0.0, float(headers.get("x-ogw-ratelimit-reset") or 0))
+        seconds = float(headers.get("x-ogw-ratelimit-reset") or 0)
     except ValueError:
         return 0.0
+    return min(max(0.0, seconds), LONGEST_RESET_SECONDS) if math.isfinite(seconds) else 0.0
 
 
 def _network_message(error: requests.RequestException) -> str:

@@ -62,7 +62,7 @@ class LongConnection:
         while True:
             try:
                 await self._connect_and_serve()
-            except (FeishuError, OSError, WebSocketException, TimeoutError) as error:
+            except (FeishuError, OSError, ValueError, WebSocketException, TimeoutError) as error:
                 _raise_if_final(error)
                 log.warning("long connection of %s broke: %s", self._credentials[0], _why(error))
             wait = BACKOFF_SECONDS[min(self._failures, len(BACKOFF_SECONDS) - 1)]
@@ -80,7 +80,7 @@ class LongConnection:
             url, max_size=FRAME_BYTES, open_timeout=10, close_timeout=3, proxy=None, logger=quiet
         ) as socket:
             log.info("long connection of %s is open", self._credentials[0])
-            self._failures, self._heard_at = 0, time.monotonic()
+            self._heard_at = time.monotonic()
             keepalive = asyncio.create_task(self._keep_alive(socket, service))
             try:
                 async for message in socket:
@@ -101,7 +101,7 @@ class LongConnection:
         await socket.close()
 
     def _take(self, socket: ClientConnection, message: bytes) -> None:
-        self._heard_at = time.monotonic()
+        self._failures, self._heard_at = 0, time.monotonic()
         try:
             frame = self._frame.FromString(message)
         except Exception as error:  # noqa: BLE001 - protobuf's DecodeError, without importing protobuf

@@ -56,6 +56,11 @@ def insert_once(row: models.Model) -> bool:
     return True
 
 
+def storable(text: str) -> str:
+    """The text without what PostgreSQL cannot hold: NUL, and halves of surrogate pairs."""
+    return text.replace("\0", "\ufffd").encode("utf-8", "replace").decode()
+
+
 def default_domain() -> str:
     return str(settings.FEISHU_DOMAIN)
 
@@ -292,12 +297,9 @@ class Event(models.Model):
     def fail(self, error: BaseException, duration_ms: int) -> None:
         """The handler raised: kept with its traceback and run again after EVENT_RETRY_SECONDS."""
         wait = EVENT_RETRY_SECONDS[self.tries] if self.tries < len(EVENT_RETRY_SECONDS) else None
-        self.status, self.summary, self.duration_ms = (
-            Event.Status.FAILED,
-            f"{type(error).__name__}: {error}"[:300],
-            duration_ms,
-        )
-        self.error = "".join(traceback.format_exception(error)).replace("\0", "\ufffd")
+        self.status, self.duration_ms = Event.Status.FAILED, duration_ms
+        self.summary = storable(f"{type(error).__name__}: {error}")[:300]
+        self.error = storable("".join(traceback.format_exception(error)))
         self.tries += 1
         self.next_try_at = None if wait is None else timezone.now() + timedelta(seconds=wait)
         self.save(update_fields=["status", "summary", "duration_ms", "error", "tries", "next_try_at"])
@@ -307,19 +309,22 @@ class OutboxQuerySet(models.QuerySet["OutboxItem"]):
     def due(self, now: datetime) -> OutboxQuerySet:
         """Rows to call Feishu for now, oldest first, at most one per bot and target.
 
-        A row waits for the earlier rows to its target; but one that has kept failing for HOLD stops holding.
+        A row waits for the call in flight to its target, and for the earlier rows to it; but an earlier row that
+        waits for its next try and has kept failing for HOLD lets the later ones pass.
         """
-        earlier = OutboxItem.objects.filter(
-            bot=OuterRef("bot"),
-            target=OuterRef("target"),
-            pk__lt=OuterRef("pk"),
-            status__in=OutboxItem.UNFINISHED,
-        ).exclude(first_attempt_at__lt=now - OutboxItem.HOLD)
         waiting = Q(status=OutboxItem.Status.PENDING, next_attempt_at__lte=now)
         abandoned = Q(status=OutboxItem.Status.SENDING, leased_until__lt=now)
+        in_flight = Q(status=OutboxItem.Status.SENDING, leased_until__gte=now)
+        held_up = Q(next_attempt_at__gt=now, first_attempt_at__lt=now - OutboxItem.HOLD)
+        others = OutboxItem.objects.filter(
+            bot=OuterRef("bot"), target=OuterRef("target"), status__in=OutboxItem.UNFINISHED
+        )
+        earlier = others.filter(pk__lt=OuterRef("pk")).exclude(held_up, status=OutboxItem.Status.PENDING)
         # The status is named once more for the partial index.
         unfinished = self.filter(status__in=OutboxItem.UNFINISHED, bot__enabled=True)
-        return unfinished.filter(waiting | abandoned, ~Exists(earlier)).order_by("pk")
+        return unfinished.filter(
+            waiting | abandoned, ~Exists(earlier), ~Exists(others.filter(in_flight))
+        ).order_by("pk")
 
     def retry(self, now: datetime) -> int:
         """Queues failed rows once more, under the same uuid; the number of rows."""
@@ -336,6 +341,9 @@ class OutboxItem(models.Model):
         SENDING = "sending", _("sending")
         SENT = "sent", _("sent")
         FAILED = "failed", _("failed")
+
+    # Set when an unsure row is claimed: what of the chat's history cannot be its message.
+    messages_of_others: frozenset[str] = frozenset()
 
     UNFINISHED = (Status.PENDING, Status.SENDING)
     HOLD = timedelta(minutes=2)

@@ -14,8 +14,7 @@ from django.utils import timezone
 from django.utils.decorators import method_decorator
 from django.utils.html import format_html
 from django.utils.safestring import SafeString, mark_safe
-from django.utils.translation import get_language, ngettext
-from django.utils.translation import gettext as _now
+from django.utils.translation import get_language, gettext, ngettext
 from django.utils.translation import gettext_lazy as _
 from django.views.decorators.http import require_POST
 
@@ -125,9 +124,9 @@ class OutboxAdmin(ReadOnlyAdmin[OutboxItem]):
         item = get_object_or_404(OutboxItem, pk=pk)
         if OutboxItem.objects.filter(pk=item.pk).retry(timezone.now()):
             self.operated(request, OutboxItem.objects.filter(pk=item.pk), "Retried.")
-            messages.success(request, _now("Queued again: the worker sends it in a moment."))
+            messages.success(request, gettext("Queued again: the worker sends it in a moment."))
         else:
-            messages.warning(request, _now("Only failed items can be retried."))
+            messages.warning(request, gettext("Only failed items can be retried."))
         return HttpResponseRedirect(reverse("admin:events_outboxitem_change", args=[pk]))
 
     def render_change_form(

@@ -24,6 +24,8 @@ def webhook(request: HttpRequest, slug: str = "") -> HttpResponse:
     """Answers 200 once the event is stored; 403 alike for every refusal; 503 if Feishu should try again."""
     if request.method != "POST":
         return JsonResponse({"msg": "method not allowed"}, status=405, headers={"Allow": "POST"})
+    if request.META.get("HTTP_TRANSFER_ENCODING"):
+        return JsonResponse({"msg": "length required: let the proxy in front buffer requests"}, status=411)
     if not _fits(request.META.get("CONTENT_LENGTH", "")):
         return JsonResponse({"msg": "too large"}, status=413)
     try:

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from django.utils.functional import Promise
-from django.utils.translation import gettext as _now
+from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 
 from .envelope import dig, text_at
@@ -64,8 +64,8 @@ OUTCOMES: tuple[tuple[str, Text], ...] = (
     (r"the event names nobody", _("the event names nobody")),
     (r"the event names no chat", _("the event names no chat")),
     (
-        r"too late to greet: (?P<delay>.+) after it happened",
-        _("too late to greet: %(delay)s after it happened"),
+        r"too late to greet: (?P<delay>.+) hours after it happened",
+        _("too late to greet: %(delay)s hours after it happened"),
     ),
     (r"the worker stopped during this try", _("the worker stopped during this try")),
 )
@@ -86,6 +86,7 @@ REFUSALS: tuple[tuple[str, Text], ...] = (
         _("the body does not decrypt: is the Encrypt Key the one in Feishu's console?"),
     ),
     (r"the body is not JSON", _("the body is not JSON")),
+    (r"the body is nested too deeply", _("the body is nested too deeply")),
     (r"the body is not a JSON object", _("the body is not a JSON object")),
     (
         r"this bot has no Verification Token yet: .*",
@@ -169,7 +170,7 @@ def people_words(event: Event, limit: int = 3) -> str:
     people = [name or short_id(open_id) for open_id, name in people_in(event).items()]
     more = len(people) - limit
     names = "、".join(people[:limit])
-    return _now("%(names)s and %(count)d more") % {"names": names, "count": more} if more > 0 else names
+    return gettext("%(names)s and %(count)d more") % {"names": names, "count": more} if more > 0 else names
 
 
 def event_words(event: Event, chat: str = "") -> str:

@@ -11,9 +11,8 @@ from django.urls import URLPattern, path, reverse
 from django.utils.decorators import method_decorator
 from django.utils.html import format_html
 from django.utils.safestring import SafeString, mark_safe
-from django.utils.translation import gettext as _now
+from django.utils.translation import gettext, ngettext
 from django.utils.translation import gettext_lazy as _
-from django.utils.translation import ngettext
 from django.views.decorators.http import require_POST
 
 from events.adminrows import moment, pill
@@ -88,7 +87,7 @@ class WelcomeTemplateAdmin(admin.ModelAdmin[WelcomeTemplate]):
     ) -> HttpResponse:
         template = kwargs.get("obj")
         form = context["adminform"].form
-        card, trigger = self._now(form, template, "card"), self._now(form, template, "trigger")
+        card, trigger = self.gettext(form, template, "card"), self.gettext(form, template, "trigger")
         shown = preview(card, trigger, template.bot.name if template else "")
         context |= {
             "preview_html": mark_safe(shown.html),  # drawn by events.cardview, which escapes  # noqa: S308
@@ -103,7 +102,7 @@ class WelcomeTemplateAdmin(admin.ModelAdmin[WelcomeTemplate]):
         return super().render_change_form(request, context, *args, **kwargs)
 
     @staticmethod
-    def _now(form: Any, template: WelcomeTemplate | None, name: str) -> str:
+    def gettext(form: Any, template: WelcomeTemplate | None, name: str) -> str:
         """What the field holds on this page; without a field (read only), what is stored."""
         value = form[name].value() if name in form.fields else getattr(template, name, "")
         return str(value or "")
@@ -116,13 +115,13 @@ class WelcomeTemplateAdmin(admin.ModelAdmin[WelcomeTemplate]):
     def chats(self, template: WelcomeTemplate) -> str | SafeString:
         count = len(template.chat_ids)
         if not count:
-            return _now("all")
+            return gettext("all")
         words = ngettext("%(count)d chat", "%(count)d chats", count) % {"count": count}
         return format_html('<span title="{}">{}</span>', "\n".join(map(str, template.chat_ids)), words)
 
     @admin.display(description=_("state"), ordering="enabled")
     def state(self, template: WelcomeTemplate) -> SafeString:
-        return pill("sent", _now("on")) if template.enabled else pill("ignored", _now("off"))
+        return pill("sent", gettext("on")) if template.enabled else pill("ignored", gettext("off"))
 
     @admin.display(description=_("changed at"), ordering="updated_at")
     def changed(self, template: WelcomeTemplate) -> SafeString:

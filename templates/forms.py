@@ -3,7 +3,7 @@
 from typing import Any
 
 from django import forms
-from django.utils.translation import gettext as _now
+from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 
 from .models import WelcomeTemplate
@@ -67,7 +67,7 @@ class WelcomeTemplateForm(forms.ModelForm[WelcomeTemplate]):
     def clean_name(self) -> str:
         name = str(self.cleaned_data["name"])
         if self.is_copy and WelcomeTemplate.objects.filter(name=name).exists():
-            suffix = _now(" (copy)")
+            suffix = gettext(" (copy)")
             return name[: 80 - len(suffix)] + suffix
         return name
 

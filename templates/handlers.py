@@ -50,7 +50,9 @@ def _greet(event: Event, trigger: Trigger, people: Sequence[Person], *, key: str
     if template is None:
         return ignored("no template for this chat")
     if event.late and not template.greets_after(_delay(event)):
-        return ignored(f"too late to greet: {_delay(event)} after it happened")
+        return ignored(
+            f"too late to greet: {_delay(event).total_seconds() / 3600:.1f} hours after it happened"
+        )
     chat_name = text_at(event.payload, "name")
     card = template.render(welcome_variables(event.bot.name, event.chat_id, chat_name, people))
     item = send_card(event.bot, chat_id=event.chat_id, card=card, key=key, cause=event, subject=template)

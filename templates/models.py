@@ -11,7 +11,7 @@ from django.core.exceptions import ValidationError
 from django.db import models
 from django.db.models import Q
 from django.utils import timezone
-from django.utils.translation import gettext as _now
+from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 
 from events.cards import JSON, CardError, parse, render, unknown_variables
@@ -112,9 +112,9 @@ class WelcomeTemplate(models.Model):
     def _chat_problems(self) -> list[str]:
         wrong = [chat_id for chat_id in self.chat_ids if not CHAT_ID.match(str(chat_id))]
         if wrong:
-            return [_now("“%s” is not a chat id: it starts with oc_.") % chat_id for chat_id in wrong]
+            return [gettext("“%s” is not a chat id: it starts with oc_.") % chat_id for chat_id in wrong]
         if self.enabled and self.bot_id and (rival := self._rival()):
-            return [_now("“%s” already greets there. Disable it first, or name other chats.") % rival.name]
+            return [gettext("“%s” already greets there. Disable it first, or name other chats.") % rival.name]
         return []
 
     def _rival(self) -> WelcomeTemplate | None:

@@ -6,8 +6,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from django.utils.functional import Promise
-from django.utils.translation import get_language
-from django.utils.translation import gettext as _now
+from django.utils.translation import get_language, gettext
 from django.utils.translation import gettext_lazy as _
 
 from events.cards import CardError, Problem, check, dumps, fill, parse, unknown_variables
@@ -58,8 +57,8 @@ def preview(text: str, trigger: str, bot_name: str, situation: str = "one") -> P
     people = people_for(trigger, situation)
     try:
         card = parse(text)
-        chat_name = "" if trigger == Trigger.CONVERSATION_STARTED else _now("Newcomers")
-        values = welcome_variables(bot_name or _now("Console bot"), "oc_sample", chat_name, people)
+        chat_name = "" if trigger == Trigger.CONVERSATION_STARTED else gettext("Newcomers")
+        values = welcome_variables(bot_name or gettext("Console bot"), "oc_sample", chat_name, people)
         filled = fill(card, values)
         problems = unknown_variables(card, VARIABLES[trigger]) or check(filled)
         names = {person.open_id: person.name for person in people}
@@ -69,7 +68,7 @@ def preview(text: str, trigger: str, bot_name: str, situation: str = "one") -> P
     except (TypeError, ValueError, LookupError, AttributeError, RecursionError):
         # A fault of ours, not of the card: the person typing must not lose the editor over it.
         log.exception("a card could not be previewed")
-        problems = [Problem("", _now("This card cannot be drawn. Is every element an object with a tag?"))]
+        problems = [Problem("", gettext("This card cannot be drawn. Is every element an object with a tag?"))]
     return Preview("", problems, len(text.encode(errors="replace")))
 
 
@@ -78,11 +77,11 @@ def people_for(trigger: str, situation: str) -> Sequence[Person]:
     if trigger == Trigger.BOT_JOINED:
         return []
     names: Mapping[str, Sequence[str]] = {
-        "three": (_now("Lin Xia"), _now("Zhang Wei"), "Ada Lovelace"),
+        "three": (gettext("Lin Xia"), gettext("Zhang Wei"), "Ada Lovelace"),
         "nameless": ("",),
         "hostile": ("<at id=all></at> **x**](http://evil.example)",),
     }
-    chosen = names.get(situation, (_now("Lin Xia"),))
+    chosen = names.get(situation, (gettext("Lin Xia"),))
     return [Person(f"ou_sample{number}", name) for number, name in enumerate(chosen, 1)]
 
 

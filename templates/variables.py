@@ -55,8 +55,3 @@ def sample_variables(trigger: str, bot_name: str) -> dict[str, Value]:
     people = [] if trigger == "bot_joined" else [Person(open_id="ou_sample", name=_("Lin Xia"))]
     name = "" if trigger == "conversation_started" else _("Newcomers")
     return welcome_variables(bot_name or _("Console bot"), "oc_sample", name, people)
-
-
-def sample_people() -> dict[str, str]:
-    """open_id -> name, for drawing the preview's mentions."""
-    return {"ou_sample": _("Lin Xia")}

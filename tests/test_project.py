@@ -31,7 +31,11 @@ def run(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]
 def names_read_by_settings() -> set[str]:
     tree = ast.parse((ROOT / "botconsole/settings.py").read_text())
     calls = [node for node in ast.walk(tree) if isinstance(node, ast.Call) and node.args]
-    reads = [call for call in calls if re.fullmatch(r"env\.\w+|secret", ast.unparse(call.func))]
+    reads = [
+        call
+        for call in calls
+        if re.fullmatch(r"env\.\w+|secret|number|one_of|switch", ast.unparse(call.func))
+    ]
     return {call.args[0].value for call in reads if isinstance(call.args[0], ast.Constant)}
 
 

@@ -157,7 +157,7 @@ def test_a_bot_whose_secrets_cannot_be_opened_asks_for_the_event_again(
     settings.SECRET_KEY = "another key than the one that sealed them"
     response = push(bot, member_joined(event_id="ev_2"), key=ENCRYPT_KEY)
     assert (response_before.status_code, response.status_code) == (200, 503)
-    assert "sealed" in Refusal.objects.get().reason
+    assert "SEALING_KEYS" in Refusal.objects.get().reason
 
 
 def test_a_disabled_bot_stores_events_and_reacts_to_none(bot: Bot, push: Any) -> None:

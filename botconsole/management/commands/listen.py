@@ -17,6 +17,7 @@ from events.dispatch import accept
 from events.envelope import open_frame
 from events.longconnection import LongConnection, RefusedConnectionError
 from events.models import Bot, Heartbeat
+from events.sealed import UnsealError
 
 log = logging.getLogger(__name__)
 
@@ -37,25 +38,37 @@ class Command(BaseCommand):
         )
         if not bots:
             raise CommandError("No such enabled bot. Create one with: python manage.py setup_bot")
-        try:
-            asyncio.run(_listen(bots))
-        except RefusedConnectionError as error:
-            raise CommandError(str(error)) from error
+        refusals = asyncio.run(_listen(bots))
+        if refusals:
+            raise CommandError("\n".join(refusals))
 
 
-async def _listen(bots: list[Bot]) -> None:
-    """One connection a bot; ends at SIGTERM, or with the first refusal that is final."""
-    stop = asyncio.Event()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        asyncio.get_running_loop().add_signal_handler(number, stop.set)
-    tasks = [asyncio.create_task(_connection(bot).run()) for bot in bots]
-    tasks += [asyncio.create_task(_beat()), asyncio.create_task(_until(stop))]
-    done, pending = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
-    for task in pending:
+async def _listen(bots: list[Bot]) -> list[str]:
+    """One connection a bot, until SIGTERM; ends by itself, with the reasons, when no bot is left."""
+    stop = asyncio.create_task(_signalled())
+    beat = asyncio.create_task(_beat())
+    connections = {asyncio.create_task(_receive(bot)) for bot in bots}
+    refusals: list[str] = []
+    while connections and not stop.done():
+        await asyncio.wait({stop, *connections}, return_when=asyncio.FIRST_COMPLETED)
+        ended = {task for task in connections if task.done()}
+        refusals += [task.result() for task in ended]  # one bot's refusal is not the others'
+        connections -= ended
+    asked_to_stop = stop.done()
+    for task in (stop, beat, *connections):
         task.cancel()
-    await asyncio.gather(*pending, return_exceptions=True)
-    for task in done:
-        task.result()
+    await asyncio.gather(stop, beat, *connections, return_exceptions=True)
+    return [] if asked_to_stop else refusals
+
+
+async def _receive(bot: Bot) -> str:
+    """Receives for one bot; returns why it cannot, if Feishu refuses for good."""
+    try:
+        await _connection(bot).run()
+    except (RefusedConnectionError, UnsealError) as error:
+        log.error("bot %s is deaf: %s", bot.slug, error)
+        return f"bot {bot.slug}: {error}"
+    return ""
 
 
 def _connection(bot: Bot) -> LongConnection:
@@ -67,7 +80,10 @@ def _connection(bot: Bot) -> LongConnection:
     return LongConnection(bot.app_id, bot.app_secret.reveal(), bot.domain, receive)
 
 
-async def _until(stop: asyncio.Event) -> None:
+async def _signalled() -> None:
+    stop = asyncio.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(number, stop.set)
     await stop.wait()
 
 

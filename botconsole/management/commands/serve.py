@@ -29,7 +29,7 @@ class Command(BaseCommand):
             port=options["port"],
             interface=Interfaces.WSGI,
             workers=options["workers"],
-            blocking_threads=4,
+            blocking_threads=16,  # a client that stalls its body holds one; a buffering proxy in front holds them off
             backlog=2048,
             respawn_failed_workers=True,
             workers_kill_timeout=10,

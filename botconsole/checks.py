@@ -24,7 +24,7 @@ def routes_resolve(**_: Any) -> list[CheckMessage]:
                 id="botconsole.E001",
             )
         ]
-    broken = [event_type for event_type, handler in table.items() if not callable(handler)]
+    broken = [event_type for event_type, handlers in table.items() if not all(map(callable, handlers))]
     return [Error(f"No function to handle {event_type}.", id="botconsole.E001") for event_type in broken]
 
 

@@ -1,13 +1,27 @@
 """Who reacts to what. Read this first: an event type that is not here is stored and ignored."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from events.dispatch import Handler
+from events.followup import Step
+from incidents import chat, handlers, presses
 from templates.handlers import greet_conversation, greet_new_members, introduce_bot
 
-EVENT_ROUTES: Mapping[str, Handler] = {
-    "im.chat.member.user.added_v1": greet_new_members,
-    "im.chat.member.bot.added_v1": introduce_bot,
-    "p2p_chat_create": greet_conversation,
-    "im.chat.access_event.bot_p2p_chat_entered_v1": greet_conversation,
+# The first handler that does not answer None has reacted. In an incident's chat nobody is greeted.
+EVENT_ROUTES: Mapping[str, Sequence[Handler]] = {
+    "im.chat.member.user.added_v1": (handlers.joined, greet_new_members),
+    "im.chat.member.user.deleted_v1": (handlers.left,),
+    "im.chat.member.bot.added_v1": (handlers.bot_added, introduce_bot),
+    "im.chat.member.bot.deleted_v1": (handlers.disbanded,),
+    "im.chat.disbanded_v1": (handlers.disbanded,),
+    "im.chat.updated_v1": (handlers.renamed,),
+    "im.message.receive_v1": (handlers.message,),
+    "im.message.recalled_v1": (handlers.recalled,),
+    "im.message.reaction.created_v1": (handlers.reacted,),
+    "card.action.trigger": (presses.press,),
+    "p2p_chat_create": (greet_conversation,),
+    "im.chat.access_event.bot_p2p_chat_entered_v1": (greet_conversation,),
 }
+
+# What goes on when a call that belongs to a chain has ended (events.followup).
+RESULT_ROUTES: Mapping[str, Step] = chat.STEPS

@@ -87,6 +87,8 @@ SEALING_KEYS = [key.strip() for key in secret("SEALING_KEYS").split(",") if key.
 # Feishu pushes an event again for up to 7 hours; older signatures are refused.
 WEBHOOK_MAX_AGE_SECONDS = number("WEBHOOK_MAX_AGE_SECONDS", 8 * 3600)
 LATE_AFTER_SECONDS = number("LATE_AFTER_SECONDS", 3600)
+# Chats from which /incident may open one, separated by commas. Empty: every chat with a bot.
+INCIDENT_OPENING_CHATS = env.list("INCIDENT_OPENING_CHATS", default=[])
 CALLS_IN_FLIGHT = number("CALLS_IN_FLIGHT", 16)
 ROUTES_MODULE = "botconsole.routes"
 
@@ -120,7 +122,7 @@ LOGGING = {
     },
     "root": {"handlers": ["stdout"], "level": "WARNING"},
     "loggers": {
-        **{name: {"level": LOG_LEVEL} for name in ("botconsole", "events", "templates")},
+        **{name: {"level": LOG_LEVEL} for name in ("botconsole", "events", "templates", "incidents")},
         "django.security.DisallowedHost": {"level": "CRITICAL"},  # anyone can send a wrong Host
     },
 }
@@ -131,6 +133,7 @@ INSTALLED_APPS = [
     "botconsole.apps.ConsoleAdminConfig",
     "events",
     "templates",
+    "incidents",
     "django.contrib.auth",
     "django.contrib.contenttypes",
     "django.contrib.sessions",

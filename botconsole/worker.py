@@ -14,6 +14,7 @@ from django.utils import timezone
 
 from events.delivery import Delivery
 from events.dispatch import sweep
+from events.followup import sweep_follow_ups
 from events.models import Heartbeat
 
 log = logging.getLogger(__name__)
@@ -52,7 +53,9 @@ class Worker:
     def run_once(self) -> None:
         """Does everything that is due now, then returns; `stop()` ends it after the calls in flight."""
         self._delivery.load()
-        while not self._stopping.is_set() and (sweep() + self._delivery.step() or self._delivery.busy):
+        while not self._stopping.is_set() and (
+            sweep() + sweep_follow_ups() + self._delivery.step() or self._delivery.busy
+        ):
             self._wake.wait(0.05)
             self._wake.clear()
         self._finish()
@@ -76,6 +79,7 @@ class Worker:
             self._guarded(self._beat)
         if self._is_time_for("sweep", SWEEP_SECONDS):
             self._guarded(sweep)
+            self._guarded(sweep_follow_ups)
         return self._guarded(self._delivery.step)
 
     def _beat(self) -> int:

@@ -19,6 +19,7 @@ from django.utils import timezone
 
 from .codes import Reaction
 from .feishu import Answer, FeishuClient, FeishuError, load_sdk
+from .followup import follow_up
 from .models import Attempt, Bot, OutboxItem, storable
 
 log = logging.getLogger(__name__)
@@ -54,7 +55,9 @@ def claim(limit: int, now: datetime, bot_id: int | None = None) -> list[OutboxIt
     """Leases up to `limit` due rows (of one bot) to the caller; several workers never get the same one."""
     with transaction.atomic():
         due = OutboxItem.objects.due(now).select_for_update(skip_locked=True, of=("self",))
-        items = list((due if bot_id is None else due.filter(bot=bot_id)).select_related("bot")[:limit])
+        items = list(
+            (due if bot_id is None else due.filter(bot=bot_id)).select_related("bot", "attachment")[:limit]
+        )
         for item in items:
             if item.status == OutboxItem.Status.SENDING:
                 _record_lost_try(item)
@@ -97,7 +100,7 @@ def perform(client: FeishuClient, item: OutboxItem, now: datetime) -> Outcome:
 
     try:
         found = find_sent(client, item, now)
-        return outcome(answer=found or client.call(item.call, item.arguments, item.uuid))
+        return outcome(answer=found or client.call(item.call, item.arguments, item.uuid, item.attached))
     except FeishuError as error:
         return outcome(error=error)
     except Exception as error:
@@ -245,6 +248,8 @@ class Delivery:
                 record(item, _without_details(outcome), random.random())  # noqa: S311
             del self._in_flight[future]
             _log(item, outcome)
+            if not item.followed_up:
+                follow_up(item.pk)
         return len(done)
 
     def _start(self, item: OutboxItem) -> None:

@@ -2,7 +2,7 @@
 
 import logging
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache
 from importlib import import_module
@@ -27,7 +27,8 @@ class Reaction:
     reply: Mapping[str, Any] = field(default_factory=dict)
 
 
-Handler = Callable[[Event], Reaction]
+# None: not for this handler, the next one is asked.
+Handler = Callable[[Event], Reaction | None]
 
 
 def handled(summary: str, reply: Mapping[str, Any] | None = None) -> Reaction:
@@ -47,9 +48,9 @@ class HandlerError(Exception):
 
 
 @cache
-def routes() -> Mapping[str, Handler]:
+def routes() -> Mapping[str, Sequence[Handler]]:
     """`EVENT_ROUTES` of the composing package, loaded at first use: events imports nothing above itself."""
-    table: Mapping[str, Handler] = import_module(settings.ROUTES_MODULE).EVENT_ROUTES
+    table: Mapping[str, Sequence[Handler]] = import_module(settings.ROUTES_MODULE).EVENT_ROUTES
     return table
 
 
@@ -78,18 +79,19 @@ def accept(bot: Bot, envelope: Envelope, *, transport: str) -> Mapping[str, Any]
 def dispatch(event: Event) -> Reaction:
     """Runs the handler of an event inside the caller's transaction; raises HandlerError."""
     started = time.monotonic()
-    handler = routes().get(event.event_type)
     try:
-        if not event.bot.enabled:
-            reaction = ignored("the bot is disabled")
-        elif handler is None:
-            reaction = ignored("no handler for this type")
-        else:
-            reaction = handler(event)
+        reaction = _react(event) if event.bot.enabled else ignored("the bot is disabled")
     except Exception as error:
         raise HandlerError(_ms_since(started)) from error
     event.finish(reaction.status, reaction.summary, _ms_since(started))
     return reaction
+
+
+def _react(event: Event) -> Reaction:
+    for handler in routes().get(event.event_type, ()):
+        if (reaction := handler(event)) is not None:
+            return reaction
+    return ignored("no handler for this type")
 
 
 def sweep(limit: int = 100) -> int:

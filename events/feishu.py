@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 import requests
 from requests.adapters import HTTPAdapter
 
+from .calls import CALLS
 from .codes import Reaction, reaction_to
 
 if TYPE_CHECKING:
@@ -92,9 +93,9 @@ class FeishuClient:
         self._token_error: FeishuError | None = None
         self._token_error_until = 0.0
 
-    def call(self, name: str, arguments: Json, uuid: str) -> Answer:
+    def call(self, name: str, arguments: Json, uuid: str, attachment: bytes = b"") -> Answer:
         """Makes one of CALLS with the arguments of an outbox row; raises FeishuError."""
-        return self.execute(lambda: CALLS[name](arguments, uuid))
+        return self.execute(lambda: CALLS[name](arguments, uuid, attachment))
 
     def execute(self, build: Callable[[], "BaseRequest"]) -> Answer:
         """Sends the request; a dead token is fetched anew once. Raises FeishuError.
@@ -148,21 +149,39 @@ class FeishuClient:
 
     def _send(self, request: "BaseRequest", token: str) -> Answer:
         from lark_oapi import JSON
+        from lark_oapi.core.utils import Files
 
         path = str(request.uri)
         for name, value in request.paths.items():
             path = path.replace(f":{name}", urllib.parse.quote(str(value), safe=""))
+        files = Files.extract_files(request.body)
         body = None if request.body is None else json.loads(str(JSON.marshal(request.body)))
         document, status, log_id = self._exchange(
-            str(request.http_method.name), path, params=request.queries, json_body=body, token=token
+            str(request.http_method.name),
+            path,
+            params=request.queries,
+            json_body=body,
+            files=files,
+            token=token,
         )
         data = document.get("data")
         return Answer(data if isinstance(data, dict) else document, status, log_id)
 
     def _exchange(
-        self, method: str, path: str, *, params: Any = None, json_body: Any = None, token: str = ""
+        self,
+        method: str,
+        path: str,
+        *,
+        params: Any = None,
+        json_body: Any = None,
+        files: Any = None,
+        token: str = "",
     ) -> tuple[Json, int, str]:
-        headers = {"User-Agent": USER_AGENT, "Content-Type": "application/json; charset=utf-8"}
+        headers = {"User-Agent": USER_AGENT}
+        data = json_body  # the text fields beside a file
+        if not files:
+            headers["Content-Type"] = "application/json; charset=utf-8"
+            data = None if json_body is None else json.dumps(json_body, ensure_ascii=False).encode()
         if token:
             headers["Authorization"] = f"Bearer {token}"
         try:
@@ -170,7 +189,8 @@ class FeishuClient:
                 method,
                 self.domain + path,
                 params=params,
-                data=None if json_body is None else json.dumps(json_body, ensure_ascii=False).encode(),
+                data=data,
+                files=files or None,
                 headers=headers,
                 timeout=(CONNECT_TIMEOUT_SECONDS, READ_TIMEOUT_SECONDS),
                 allow_redirects=False,
@@ -271,25 +291,6 @@ def _network_message(error: requests.RequestException) -> str:
     return f"the connection to Feishu failed ({type(error).__name__})"
 
 
-def _send_message(arguments: Json, uuid: str) -> "BaseRequest":
-    from lark_oapi.api.im.v1 import CreateMessageRequest, CreateMessageRequestBody
-
-    body = (
-        CreateMessageRequestBody.builder()
-        .receive_id(arguments["receive_id"])
-        .msg_type(arguments["msg_type"])
-        .content(arguments["content"])
-        .uuid(uuid)
-        .build()
-    )
-    return (
-        CreateMessageRequest.builder()
-        .receive_id_type(arguments["receive_id_type"])
-        .request_body(body)
-        .build()
-    )
-
-
 def _list_messages(chat_id: str, start: int, end: int, page_token: str) -> "BaseRequest":
     from lark_oapi.api.im.v1 import ListMessageRequest
 
@@ -304,9 +305,3 @@ def _bot_info() -> "BaseRequest":
 
     builder = BaseRequest.builder().http_method(HttpMethod.GET).uri("/open-apis/bot/v3/info")
     return builder.token_types({AccessTokenType.TENANT}).build()
-
-
-# The calls an outbox row can name: (arguments, uuid) -> the SDK's request.
-CALLS: Mapping[str, Callable[[Json, str], "BaseRequest"]] = {
-    "send_message": _send_message,
-}

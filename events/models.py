@@ -12,7 +12,7 @@ from django.contrib.contenttypes.fields import GenericForeignKey
 from django.contrib.contenttypes.models import ContentType
 from django.core.validators import RegexValidator
 from django.db import IntegrityError, connection, models
-from django.db.models import Exists, F, OuterRef, Q
+from django.db.models import Case, Exists, F, OuterRef, Q, When
 from django.urls import reverse
 from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
@@ -326,10 +326,20 @@ class OutboxQuerySet(models.QuerySet["OutboxItem"]):
             waiting | abandoned, ~Exists(earlier), ~Exists(others.filter(in_flight))
         ).order_by("pk")
 
+    def to_follow_up(self, now: datetime) -> OutboxQuerySet:
+        """Ended calls whose chain has not gone on yet."""
+        ended = (OutboxItem.Status.SENT, OutboxItem.Status.FAILED)
+        return self.filter(followed_up=False, status__in=ended, next_attempt_at__lte=now).order_by("pk")
+
     def retry(self, now: datetime) -> int:
         """Queues failed rows once more, under the same uuid; the number of rows."""
         return self.filter(status=OutboxItem.Status.FAILED).update(
-            status=OutboxItem.Status.PENDING, next_attempt_at=now, attempt_count=0, error_code=None, error=""
+            status=OutboxItem.Status.PENDING,
+            next_attempt_at=now,
+            attempt_count=0,
+            error_code=None,
+            error="",
+            followed_up=Case(When(step="", then=True), default=False),
         )
 
 
@@ -360,6 +370,13 @@ class OutboxItem(models.Model):
         _("target"), max_length=ID_LENGTH, help_text=_("The chat or person; order is kept per target.")
     )
     arguments = models.JSONField(_("arguments"))
+    step = models.CharField(
+        _("step"),
+        max_length=40,
+        blank=True,
+        help_text=_("What goes on once the call has ended: RESULT_ROUTES."),
+    )
+    followed_up = models.BooleanField(_("followed up"), default=True, editable=False)
     cause = models.ForeignKey(
         Event, models.SET_NULL, null=True, blank=True, related_name="outbox", verbose_name=_("cause")
     )
@@ -398,10 +415,27 @@ class OutboxItem(models.Model):
                 name="outbox_order",
             ),
             models.Index(fields=("subject_type", "subject_id"), name="outbox_by_subject"),
+            models.Index(
+                fields=("next_attempt_at",), condition=Q(followed_up=False), name="outbox_to_follow_up"
+            ),
         )
 
     def __str__(self) -> str:
         return self.key
+
+    def change_and_retry(self, **arguments: Any) -> None:
+        """Queues the same call once more with other arguments; for a step that knows a way around a refusal."""
+        self.arguments = {**self.arguments, **arguments}
+        self.status, self.next_attempt_at, self.attempt_count = OutboxItem.Status.PENDING, timezone.now(), 0
+        self.save(update_fields=["arguments", "status", "next_attempt_at", "attempt_count"])
+
+    @property
+    def attached(self) -> bytes:
+        """The file that goes with the call; read with `select_related("attachment")`."""
+        try:
+            return bytes(self.attachment.data)
+        except OutboxAttachment.DoesNotExist:
+            return b""
 
     @property
     def message_id(self) -> str:
@@ -413,6 +447,16 @@ class OutboxItem(models.Model):
         """The message's content, parsed (a card, for an interactive message); None where the call has none."""
         text = self.arguments.get("content")
         return json.loads(text) if isinstance(text, str) else None
+
+
+class OutboxAttachment(models.Model):
+    """The bytes of a file to upload; in a table of their own, so that lists do not load them."""
+
+    item = models.OneToOneField(OutboxItem, models.CASCADE, related_name="attachment", primary_key=True)
+    data = models.BinaryField()
+
+    def __str__(self) -> str:
+        return f"{len(self.data)} bytes"
 
 
 class Attempt(models.Model):

@@ -1,33 +1,131 @@
-"""The verbs that handlers use to reach Feishu: each writes one row; the worker makes the call."""
+"""The verbs that handlers use to reach Feishu: each writes one row; the worker makes the call.
+
+`key` is derived from the cause, so that a handler run twice queues once; None means that it was queued before.
+`step` names what goes on when the call has ended (RESULT_ROUTES).
+"""
 
 import hashlib
+import json
+import re
+from collections.abc import Sequence
+from typing import Any
 
 from django.contrib.contenttypes.models import ContentType
 from django.db.models import Model
 
 from .cards import JSON, dumps
-from .models import Bot, Event, OutboxItem, insert_once
+from .models import Bot, Event, OutboxAttachment, OutboxItem, insert_once
 
 UUID_LENGTH = 50
+OPEN_ID = re.compile(r"[A-Za-z0-9_-]+")
 
 
-def send_card(
-    bot: Bot, *, chat_id: str, card: JSON, key: str, cause: Event | None = None, subject: Model | None = None
+def queue(
+    bot: Bot,
+    call: str,
+    *,
+    target: str,
+    arguments: dict[str, Any],
+    key: str,
+    step: str = "",
+    cause: Event | None = None,
+    subject: Model | None = None,
 ) -> OutboxItem | None:
-    """Queues a card for a chat; None if the same `key` was queued before, by whomever."""
+    """Queues one of events.calls.CALLS; calls to one `target` (a chat, a person) are made in order."""
+    item = OutboxItem(bot=bot, key=key, uuid=uuid_of(key), call=call, target=target, arguments=arguments)
+    item.step, item.followed_up, item.cause = step, not step, cause
+    if subject is not None:
+        item.subject_type, item.subject_id = ContentType.objects.get_for_model(subject), subject.pk
+    return item if insert_once(item) else None
+
+
+def send_card(bot: Bot, *, chat_id: str, card: JSON, key: str, **row: Any) -> OutboxItem | None:
     arguments = {
         "receive_id_type": "chat_id",
         "receive_id": chat_id,
         "msg_type": "interactive",
         "content": dumps(card),
     }
-    item = OutboxItem(
-        bot=bot, key=key, uuid=uuid_of(key), call="send_message", target=chat_id, arguments=arguments
+    return queue(bot, "send_message", target=chat_id, arguments=arguments, key=key, **row)
+
+
+def send_text(bot: Bot, *, chat_id: str, markup: str, key: str, **row: Any) -> OutboxItem | None:
+    """A text; Feishu reads markup in it, so what people typed goes through `plain` first."""
+    content = json.dumps({"text": markup}, ensure_ascii=False)
+    arguments = {"receive_id_type": "chat_id", "receive_id": chat_id, "msg_type": "text", "content": content}
+    return queue(bot, "send_message", target=chat_id, arguments=arguments, key=key, **row)
+
+
+def reply_text(
+    bot: Bot, *, chat_id: str, message_id: str, markup: str, key: str, **row: Any
+) -> OutboxItem | None:
+    """An answer to a message; `markup` as for send_text."""
+    content = json.dumps({"text": markup}, ensure_ascii=False)
+    arguments = {"message_id": message_id, "msg_type": "text", "content": content}
+    return queue(bot, "reply_message", target=chat_id, arguments=arguments, key=key, **row)
+
+
+def patch_card(
+    bot: Bot, *, chat_id: str, message_id: str, card: JSON, key: str, **row: Any
+) -> OutboxItem | None:
+    """Replaces a card of ours in place; possible for 14 days."""
+    arguments = {"message_id": message_id, "content": dumps(card)}
+    return queue(bot, "patch_card", target=chat_id, arguments=arguments, key=key, **row)
+
+
+def create_chat(
+    bot: Bot, *, name: str, description: str, open_ids: Sequence[str], key: str, **row: Any
+) -> OutboxItem | None:
+    """A new group with the bot as its owner; at most 50 people, Feishu makes one group per key in 10 hours."""
+    arguments = {"name": name, "description": description, "open_ids": list(open_ids)}
+    return queue(bot, "create_chat", target=key, arguments=arguments, key=key, **row)
+
+
+def rename_chat(bot: Bot, *, chat_id: str, name: str, key: str, **row: Any) -> OutboxItem | None:
+    return queue(
+        bot, "rename_chat", target=chat_id, arguments={"chat_id": chat_id, "name": name}, key=key, **row
     )
-    item.cause = cause
-    if subject is not None:
-        item.subject_type, item.subject_id = ContentType.objects.get_for_model(subject), subject.pk
-    return item if insert_once(item) else None
+
+
+def add_members(
+    bot: Bot, *, chat_id: str, open_ids: Sequence[str], key: str, **row: Any
+) -> OutboxItem | None:
+    """Adds whom it can, at most 50; the result lists the others."""
+    arguments = {"chat_id": chat_id, "open_ids": list(open_ids)}
+    return queue(bot, "add_members", target=chat_id, arguments=arguments, key=key, **row)
+
+
+def upload_image(bot: Bot, *, target: str, image: bytes, key: str, **row: Any) -> OutboxItem | None:
+    """Up to 10 MB; the result has its `image_key`."""
+    item = queue(bot, "upload_image", target=target, arguments={}, key=key, **row)
+    if item is not None:
+        OutboxAttachment.objects.create(item=item, data=image)
+    return item
+
+
+def pin_message(bot: Bot, *, chat_id: str, message_id: str, key: str, **row: Any) -> OutboxItem | None:
+    return queue(bot, "pin_message", target=chat_id, arguments={"message_id": message_id}, key=key, **row)
+
+
+def add_chat_tab(bot: Bot, *, chat_id: str, name: str, url: str, key: str, **row: Any) -> OutboxItem | None:
+    arguments = {"chat_id": chat_id, "name": name, "url": url}
+    return queue(bot, "add_chat_tab", target=chat_id, arguments=arguments, key=key, **row)
+
+
+def buzz(
+    bot: Bot, *, chat_id: str, message_id: str, open_ids: Sequence[str], key: str, **row: Any
+) -> OutboxItem | None:
+    """Rings the phones of people who are in the chat, about a message of ours."""
+    arguments = {"message_id": message_id, "open_ids": list(open_ids)}
+    return queue(bot, "buzz", target=chat_id, arguments=arguments, key=key, **row)
+
+
+def find_people(
+    bot: Bot, *, target: str, emails: Sequence[str], mobiles: Sequence[str], key: str, **row: Any
+) -> OutboxItem | None:
+    """open_ids by e-mail and mobile, at most 50 of each; whom Feishu does not know has none in the result."""
+    arguments = {"emails": list(emails), "mobiles": list(mobiles)}
+    return queue(bot, "find_people", target=target, arguments=arguments, key=key, **row)
 
 
 def uuid_of(key: str) -> str:
@@ -35,3 +133,13 @@ def uuid_of(key: str) -> str:
     if len(key) <= UUID_LENGTH:
         return key
     return f"{key[:17]}-{hashlib.sha256(key.encode()).hexdigest()[:32]}"
+
+
+def plain(text: str) -> str:
+    """What someone typed, as it goes into a text: a name must not become <at user_id="all">."""
+    return text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
+
+
+def at(open_id: str) -> str:
+    """A mention in a text; an id of another shape never becomes markup."""
+    return f'<at user_id="{open_id}"></at>' if OPEN_ID.fullmatch(open_id) else plain(open_id)

@@ -40,7 +40,7 @@ def broken(settings: Any) -> Iterator[Broken]:
     settings.ROUTES_MODULE = "tests.routes"
     from tests import routes
 
-    routes.EVENT_ROUTES[TYPE] = handler
+    routes.EVENT_ROUTES[TYPE] = (handler,)
     dispatch.routes.cache_clear()
     yield handler
     dispatch.routes.cache_clear()

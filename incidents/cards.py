@@ -1,0 +1,211 @@
+"""The alert card of an incident, as a function of its state; and the signed values its controls carry."""
+
+from __future__ import annotations
+
+import hmac
+from typing import TYPE_CHECKING, Any
+
+from django.conf import settings
+from django.utils.crypto import salted_hmac
+from django.utils.translation import gettext as _
+
+from events.cards import JSON, escape
+
+if TYPE_CHECKING:
+    from .models import Incident
+
+COLOURS = {"P0": "red", "P1": "orange", "P2": "yellow", "P3": "blue"}
+MUTE_MINUTES = (10, 30, 60, 1440)
+NOTE_INPUT = "note"
+ACTIONS = ("ack", "mute", "resolve", "false_alarm", "note", "reopen")
+
+
+def signed_value(incident: Incident, action: str) -> dict[str, str]:
+    """What a control carries: bound to the incident, the action and the chat, so that no other can be made of it."""
+    return {
+        "incident": str(incident.pk),
+        "action": action,
+        "signature": _signature(incident.pk, action, incident.chat_id),
+    }
+
+
+def is_signed(value: Any, chat_id: str) -> bool:
+    """Whether a pressed control's value is one that we made for this chat."""
+    if not isinstance(value, dict) or value.get("action") not in ACTIONS:
+        return False
+    expected = _signature(value.get("incident"), str(value["action"]), chat_id)
+    return hmac.compare_digest(expected.encode(), str(value.get("signature", "")).encode("utf-8", "replace"))
+
+
+def alert_card(incident: Incident) -> JSON:
+    """The card (JSON 2.0) of the incident as it is now; buttons only for what its state allows."""
+    elements = [_fields(incident)]
+    if incident.description:
+        elements.append(_markdown(escape(incident.description)))
+    if incident.image_key:
+        alt = {"tag": "plain_text", "content": incident.title}
+        elements.append({"tag": "img", "img_key": incident.image_key, "alt": alt})
+    elements += _state(incident)
+    elements += _controls(incident) if incident.status != "resolved" else [_reopen(incident)]
+    return {
+        "schema": "2.0",
+        "config": {"update_multi": True, "enable_forward": True, "summary": {"content": incident.title}},
+        "header": {
+            "template": "green" if incident.status == "resolved" else COLOURS[incident.severity],
+            "title": {"tag": "plain_text", "content": incident.title},
+            "subtitle": {"tag": "plain_text", "content": incident.number},
+            "text_tag_list": _tags(incident),
+        },
+        "body": {"elements": elements},
+    }
+
+
+def _tags(incident: Incident) -> list[JSON]:
+    colours = {"open": "red", "acknowledged": "orange", "resolved": "green"}
+    tags: list[tuple[str, str]] = [(incident.severity, "neutral")]
+    tags.append((str(incident.get_status_display()), colours[incident.status]))
+    if incident.drill:
+        tags.append((_("Drill"), "blue"))
+    return [
+        {"tag": "text_tag", "text": {"tag": "plain_text", "content": text}, "color": colour}
+        for text, colour in tags
+    ]
+
+
+def _fields(incident: Incident) -> JSON:
+    on_call = incident.service.on_call if incident.service else []
+    rows = [
+        (_("Time"), _local_time(incident.opened_at)),
+        (_("Incident"), escape(incident.number)),
+        (_("Service"), escape(incident.service.name) if incident.service else "-"),
+        (_("First on call"), _at(on_call[0]) if on_call else "-"),
+        (_("Second on call"), _at(on_call[1]) if len(on_call) > 1 else "-"),
+        (_("Lead"), _at(incident.lead_open_id) if incident.lead_open_id else "-"),
+    ]
+    columns = [_column(f"**{name}**\n{value}") for name, value in rows]
+    return {"tag": "column_set", "flex_mode": "bisect", "columns": columns}
+
+
+def _state(incident: Incident) -> list[JSON]:
+    lines = []
+    if incident.acknowledged_at:
+        lines.append(_("Acknowledged by %(person)s, %(time)s") % _by(incident, "acknowledged"))
+    if incident.resolved_at:
+        said = (
+            _("False alarm, said %(person)s, %(time)s")
+            if incident.false_alarm
+            else _("Resolved by %(person)s, %(time)s")
+        )
+        lines.append(said % _by(incident, "resolved"))
+    if incident.resolution_note:
+        lines.append(escape(incident.resolution_note))
+    if incident.is_muted and incident.muted_until:
+        lines.append(_("Muted until %(time)s") % {"time": _local_time(incident.muted_until)})
+    return [{"tag": "markdown", "text_size": "notation", "content": "\n\n".join(lines)}] if lines else []
+
+
+def _controls(incident: Incident) -> list[JSON]:
+    controls: list[JSON] = []
+    if incident.status == "open":
+        controls.append(_button(incident, "ack", _("Take it"), "primary"))
+    options = [
+        {"text": {"tag": "plain_text", "content": _duration(m)}, "value": str(m)} for m in MUTE_MINUTES
+    ]
+    controls.append(
+        {
+            "tag": "select_static",
+            "placeholder": {"tag": "plain_text", "content": _("Mute for a while")},
+            "options": options,
+            "behaviors": [{"type": "callback", "value": signed_value(incident, "mute")}],
+        }
+    )
+    columns = [{"tag": "column", "width": "auto", "elements": [control]} for control in controls]
+    return [{"tag": "column_set", "flex_mode": "flow", "columns": columns}, _form(incident), *_link(incident)]
+
+
+def _form(incident: Incident) -> JSON:
+    """One text, three ways to send it: resolved, false alarm, a note."""
+    hint = {"tag": "plain_text", "content": _("What was done, or what you see")}
+    buttons = [
+        _button(incident, "resolve", _("Resolved"), "primary", submit=True),
+        _button(incident, "false_alarm", _("Report a false alarm"), "text", submit=True),
+        _button(incident, "note", _("Add to the timeline"), "text", submit=True),
+    ]
+    columns = [{"tag": "column", "width": "auto", "elements": [button]} for button in buttons]
+    return {
+        "tag": "form",
+        "name": "incident_form",
+        "elements": [
+            {"tag": "input", "name": NOTE_INPUT, "placeholder": hint, "max_length": 1000},
+            {"tag": "column_set", "flex_mode": "flow", "columns": columns},
+        ],
+    }
+
+
+def _reopen(incident: Incident) -> JSON:
+    button = _button(incident, "reopen", _("Reopen"), "default")
+    button["confirm"] = {
+        "title": {"tag": "plain_text", "content": _("Reopen the incident?")},
+        "text": {"tag": "plain_text", "content": _("Everyone in the chat is told.")},
+    }
+    return button
+
+
+def _link(incident: Incident) -> list[JSON]:
+    url = f"{settings.PUBLIC_URL}/admin/incidents/incident/{incident.pk}/change/"
+    return [_markdown(f"[{_('Open in the console')}]({url})")]
+
+
+def _button(incident: Incident, action: str, text: str, kind: str, *, submit: bool = False) -> dict[str, Any]:
+    button: dict[str, Any] = {
+        "tag": "button",
+        "name": f"{action}_button",
+        "type": kind,
+        "text": {"tag": "plain_text", "content": text},
+        "behaviors": [{"type": "callback", "value": signed_value(incident, action)}],
+    }
+    if submit:
+        button["form_action_type"] = "submit"
+    return button
+
+
+def _by(incident: Incident, step: str) -> dict[str, str]:
+    open_id, name = getattr(incident, f"{step}_by_open_id"), getattr(incident, f"{step}_by")
+    return {
+        "person": _at(open_id) if open_id else escape(name or "botconsole"),
+        "time": _local_time(getattr(incident, f"{step}_at")),
+    }
+
+
+def _markdown(content: str) -> JSON:
+    return {"tag": "markdown", "content": content}
+
+
+def _column(content: str) -> JSON:
+    return {"tag": "column", "width": "weighted", "weight": 1, "elements": [_markdown(content)]}
+
+
+def _local_time(moment: Any) -> str:
+    """In the reader's time zone, as Feishu draws it."""
+    milliseconds = int(moment.timestamp() * 1000)
+    shapes = ("date_num", "time")
+    return " ".join(
+        f"<local_datetime millisecond='{milliseconds}' format_type='{one}'></local_datetime>"
+        for one in shapes
+    )
+
+
+def _at(open_id: str) -> str:
+    from events.cards import mention
+
+    return mention(open_id, open_id).markdown
+
+
+def _duration(minutes: int) -> str:
+    return _("%(n)d min") % {"n": minutes} if minutes < 60 else _("%(n)d h") % {"n": minutes // 60}
+
+
+def _signature(incident_pk: Any, action: str, chat_id: str) -> str:
+    return salted_hmac(
+        "incidents.cards", f"{incident_pk}\n{action}\n{chat_id}", algorithm="sha256"
+    ).hexdigest()

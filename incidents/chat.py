@@ -1,0 +1,349 @@
+"""What Feishu sees of an incident: its chat, its card, its lines. Everything is outbox rows; each step queues the next.
+
+begin -> (people found) -> chat created -> card sent -> pinned, tab, buzz; the image joins the card when it is up.
+A chain that was interrupted goes on where it was: events.followup.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+from django.conf import settings
+from django.db.models import F
+from django.utils import translation
+from django.utils.translation import gettext as _
+
+from events import outbox
+from events.codes import explain
+from events.models import OutboxItem
+
+from .cards import alert_card
+
+if TYPE_CHECKING:
+    from .models import Actor, Incident, Responder, TimelineEntry
+
+CHAT_NAME_LENGTH = 60
+PEOPLE_PER_CALL = 50
+# The card can no longer be changed in place: recalled, deleted, older than 14 days.
+CARD_GONE_CODES = (230011, 230110, 230111, 230031)
+CHAT_GONE_CODES = (232009, 230002, 232011)
+
+
+@contextmanager
+def language_of_the_chat() -> Iterator[None]:
+    """A chat has one language, whoever's browser it was that changed something."""
+    with translation.override(settings.LANGUAGE_CODE):
+        yield
+
+
+def chat_name(incident: Incident) -> str:
+    """`[P0] title`, `[处理中] title` or `[已解决] title`, cut to what Feishu takes."""
+    with language_of_the_chat():
+        prefixes = {"open": incident.severity, "acknowledged": _("In progress"), "resolved": _("Solved")}
+        title = " ".join(incident.title.split())
+        return f"[{prefixes[incident.status]}] {title}"[:CHAT_NAME_LENGTH].rstrip()
+
+
+# --- Out: each function queues rows ------------------------------------------------------------------------
+def begin(incident: Incident, image: bytes) -> None:
+    """Queues the first calls of a new incident."""
+    if image:
+        # On a target of its own: the chat must not wait for a picture.
+        outbox.upload_image(
+            incident.bot,
+            target=f"{incident.key}:image",
+            image=image,
+            **_row(incident, "image", "incident.image"),
+        )
+    strangers = list(incident.responders.filter(open_id=""))
+    if not strangers:
+        _create_chat(incident)
+    for number in range(0, len(strangers), PEOPLE_PER_CALL):
+        part = strangers[number : number + PEOPLE_PER_CALL]
+        _find_people(incident, part, f"people:{part[0].pk}")
+
+
+def add_responders(incident: Incident) -> None:
+    """Queues what is missing for everyone who waits; without a chat, its creation takes them along."""
+    if not incident.chat_id or incident.chat_gone:
+        return
+    strangers = list(incident.responders.filter(open_id="", status="waiting"))
+    if strangers:
+        _find_people(incident, strangers[:PEOPLE_PER_CALL], f"people:{strangers[0].pk}")
+    waiting = list(incident.responders.filter(status="waiting").exclude(open_id=""))
+    for number in range(0, len(waiting), PEOPLE_PER_CALL):
+        _add(incident, waiting[number : number + PEOPLE_PER_CALL])
+
+
+def show(incident: Incident, entry: TimelineEntry, by: Actor) -> None:
+    """Queues what everyone in the chat must see of a change; before there is a chat, its creation shows it."""
+    if not incident.chat_id or incident.chat_gone:
+        return
+    _patch(incident)
+    if entry.kind in RENAMES:
+        _rename(incident)
+    if line := _line(incident, entry, by):
+        row = _row(incident, f"line:{entry.pk}", "incident.line")
+        outbox.send_text(incident.bot, chat_id=incident.chat_id, markup=line, **row)
+
+
+RENAMES = ("acknowledged", "resolved", "false_alarm", "reopened", "severity")
+
+
+def _line(incident: Incident, entry: TimelineEntry, by: Actor) -> str:
+    """The line in the chat, in Feishu's text markup; "" for what the card alone shows."""
+    text = outbox.plain(entry.text)
+    with language_of_the_chat():
+        minutes = max(1, round(incident.duration.total_seconds() / 60))
+        lines: dict[str, Callable[[], str]] = {
+            "acknowledged": lambda: _("%s has taken it"),
+            "resolved": lambda: _("The problem is solved, well done! It took %d minutes") % minutes,
+            "false_alarm": lambda: _("%s reports a false alarm"),
+            "reopened": lambda: _("%s has opened it again"),
+            "severity": lambda: _("%s has set the severity"),
+            "lead": lambda: _("%s has named the lead"),
+            "muted": lambda: _("%s has muted it until"),
+        }
+        if entry.kind not in lines:
+            return ""
+        said = lines[entry.kind]()
+    said = said.replace("%s", by.markup)
+    what = outbox.at(entry.text) if entry.kind == "lead" else text
+    return f"{said}{'：' if what else ''}{what}"
+
+
+def _create_chat(incident: Incident) -> None:
+    known = incident.responders.filter(status="waiting").exclude(open_id="")
+    open_ids = list(known.values_list("open_id", flat=True)[:PEOPLE_PER_CALL])
+    outbox.create_chat(
+        incident.bot,
+        name=chat_name(incident),
+        description=incident.description[:100],
+        open_ids=open_ids,
+        **_row(incident, "chat", "incident.chat"),
+    )
+
+
+def _find_people(incident: Incident, people: Sequence[Responder], suffix: str) -> None:
+    outbox.find_people(
+        incident.bot,
+        target=str(incident.key),
+        emails=[one.email for one in people if one.email],
+        mobiles=[one.mobile for one in people if one.mobile],
+        **_row(incident, suffix, "incident.people"),
+    )
+
+
+def _add(incident: Incident, people: Sequence[Responder]) -> None:
+    row = _row(incident, f"add:{people[0].pk}:{len(people)}", "incident.members")
+    open_ids = [one.open_id for one in people]
+    outbox.add_members(incident.bot, chat_id=incident.chat_id, open_ids=open_ids, **row)
+
+
+def _send_card(incident: Incident) -> None:
+    with language_of_the_chat():
+        card = alert_card(incident)
+    row = _row(incident, f"card:{incident.revision}", "incident.card")
+    outbox.send_card(incident.bot, chat_id=incident.chat_id, card=card, **row)
+
+
+def _patch(incident: Incident) -> None:
+    if not incident.card_message_id:
+        return
+    with language_of_the_chat():
+        card = alert_card(incident)
+    row = _row(incident, f"patch:{incident.revision}", "incident.patch")
+    outbox.patch_card(
+        incident.bot, chat_id=incident.chat_id, message_id=incident.card_message_id, card=card, **row
+    )
+
+
+def _rename(incident: Incident) -> None:
+    row = _row(incident, f"rename:{incident.revision}", "incident.line")
+    outbox.rename_chat(incident.bot, chat_id=incident.chat_id, name=chat_name(incident), **row)
+
+
+def _row(incident: Incident, suffix: str, step: str) -> dict[str, Any]:
+    return {"key": f"inc:{incident.key}:{suffix}", "step": step, "subject": incident}
+
+
+# --- In: what goes on when a call has ended (RESULT_ROUTES) --------------------------------------------------
+def on_people_found(item: OutboxItem) -> None:
+    incident = _incident(item)
+    found = {}
+    for person in (item.result or {}).get("user_list") or []:
+        found[person.get("email") or person.get("mobile")] = person.get("user_id") or ""
+    asked = [*item.arguments["emails"], *item.arguments["mobiles"]]
+    for responder in incident.responders.filter(open_id="", status="waiting"):
+        name = responder.email or responder.mobile
+        if found.get(name):
+            responder.open_id = found[name]
+        elif name in asked:
+            responder.status, responder.error = "failed", _why(item) or _("Feishu knows nobody by this")
+        responder.save()
+    if incident.chat_id:
+        add_responders(incident)
+    else:
+        _create_chat(incident)
+
+
+def on_chat_created(item: OutboxItem) -> None:
+    incident = _incident(item)
+    if item.status == OutboxItem.Status.FAILED:
+        if item.arguments["open_ids"]:
+            item.change_and_retry(
+                open_ids=[]
+            )  # someone cannot be added: the chat first, then everyone by themselves
+        else:
+            _record(incident, _("The chat could not be made: %s") % _why(item))
+        return
+    type(incident).objects.filter(pk=incident.pk, chat_id="").update(chat_id=(item.result or {})["chat_id"])
+    incident.refresh_from_db()
+    incident.responders.filter(open_id__in=item.arguments["open_ids"]).update(status="added")
+    for responder in incident.responders.filter(status="waiting").exclude(open_id=""):
+        if not item.arguments["open_ids"]:
+            _add(incident, [responder])
+    if item.arguments["open_ids"]:
+        add_responders(incident)
+    _send_card(incident)
+    if item.arguments["name"] != chat_name(incident):
+        _rename(incident)
+
+
+def on_members_added(item: OutboxItem) -> None:
+    incident, open_ids = _incident(item), item.arguments["open_ids"]
+    people = incident.responders.filter(open_id__in=open_ids)
+    if item.status == OutboxItem.Status.FAILED and len(open_ids) > 1:
+        for responder in people:  # one of them is the reason; the others must not suffer for it
+            _add(incident, [responder])
+        return
+    result = item.result or {}
+    refused = {
+        one
+        for name in ("invalid_id_list", "not_existed_id_list", "pending_approval_id_list")
+        for one in result.get(name) or []
+    }
+    if item.status == OutboxItem.Status.FAILED:
+        refused = set(open_ids)
+    people.exclude(open_id__in=refused).update(status="added", error="")
+    if refused:
+        why = _why(item) or _("Feishu does not let the bot add this person")
+        people.filter(open_id__in=refused).update(status="failed", error=why)
+        _record(incident, _("Could not be added: %s") % f"{' '.join(sorted(refused))} ({why})")
+
+
+def on_image_uploaded(item: OutboxItem) -> None:
+    incident = _incident(item)
+    if item.status == OutboxItem.Status.FAILED:
+        _record(incident, _("The image could not be uploaded: %s") % _why(item))
+        return
+    item.attachment.delete()
+    rows = type(incident).objects.filter(pk=incident.pk)
+    rows.update(image_key=(item.result or {})["image_key"], revision=F("revision") + 1)
+    incident.refresh_from_db()
+    _patch(incident)
+
+
+def on_card_sent(item: OutboxItem) -> None:
+    incident = _incident(item)
+    if item.status == OutboxItem.Status.FAILED:
+        _on_failure(incident, item, _("The card could not be sent: %s"))
+        return
+    first = not incident.card_message_id
+    incident.card_message_id = item.message_id
+    incident.save(update_fields=["card_message_id"])
+    chat_id, message_id = incident.chat_id, item.message_id
+    outbox.pin_message(
+        incident.bot,
+        chat_id=chat_id,
+        message_id=message_id,
+        **_row(incident, f"pin:{message_id}", "incident.extra"),
+    )
+    if first:
+        _decorate(incident)
+    if item.key != f"inc:{incident.key}:card:{incident.revision}":
+        _patch(incident)
+
+
+def _decorate(incident: Incident) -> None:
+    """Once a chat: the tab that opens the console, and for P0 the phones."""
+    url = f"{settings.PUBLIC_URL}/admin/incidents/incident/{incident.pk}/change/"
+    row = _row(incident, "tab", "incident.extra")
+    outbox.add_chat_tab(incident.bot, chat_id=incident.chat_id, name=incident.number, url=url, **row)
+    people = list(incident.responders.filter(status="added").values_list("open_id", flat=True)[:200])
+    if incident.severity == "P0" and not incident.drill and people and incident.status == "open":
+        row = _row(incident, "buzz", "incident.extra")
+        message_id = incident.card_message_id
+        outbox.buzz(incident.bot, chat_id=incident.chat_id, message_id=message_id, open_ids=people, **row)
+
+
+def on_card_patched(item: OutboxItem) -> None:
+    incident = _incident(item)
+    if item.status == OutboxItem.Status.FAILED:
+        if item.error_code in CARD_GONE_CODES:
+            _send_card(incident)
+        else:
+            _on_failure(incident, item, _("The card could not be changed: %s"))
+
+
+def on_line_sent(item: OutboxItem) -> None:
+    """A line or a new name: nothing follows, but a chat that is gone must be known."""
+    if item.status == OutboxItem.Status.FAILED:
+        _on_failure(_incident(item), item, _("The chat could not be told: %s"))
+
+
+def on_extra(item: OutboxItem) -> None:
+    """A pin, a tab, a buzz: nice to have, never in the way."""
+    if item.status == OutboxItem.Status.FAILED:
+        _record(_incident(item), _("Not everything worked: %s") % f"{item.call}, {_why(item)}")
+
+
+def chat_is_gone(incident: Incident, reason: str) -> None:
+    """Nothing more is sent there; what was waiting fails at once, with the reason."""
+    type(incident).objects.filter(pk=incident.pk).update(chat_gone=True)
+    waiting = OutboxItem.objects.filter(
+        bot=incident.bot, target=incident.chat_id, status=OutboxItem.Status.PENDING
+    )
+    waiting.update(status=OutboxItem.Status.FAILED, error=reason[:500], followed_up=True)
+    _record(incident, reason)
+
+
+def _on_failure(incident: Incident, item: OutboxItem, message: str) -> None:
+    if item.error_code in CHAT_GONE_CODES:
+        chat_is_gone(incident, _why(item))
+    else:
+        _record(incident, message % _why(item))
+
+
+def _why(item: OutboxItem) -> str:
+    """Why a row failed, in words; "" if it did not."""
+    if item.status != OutboxItem.Status.FAILED:
+        return ""
+    code = "" if item.error_code is None else f"{item.error_code} "
+    return f"{code}{explain(item.error_code).meaning}"
+
+
+def _incident(item: OutboxItem) -> Incident:
+    from .models import Incident
+
+    return Incident.objects.select_related("bot", "service").get(pk=item.subject_id or 0)
+
+
+def _record(incident: Incident, text: str) -> None:
+    from .models import Actor, TimelineEntry, Via
+
+    incident.write(TimelineEntry.Kind.CHAT, Actor(Via.SYSTEM), text=text)
+
+
+STEPS: dict[str, Callable[[OutboxItem], None]] = {
+    "incident.people": on_people_found,
+    "incident.chat": on_chat_created,
+    "incident.members": on_members_added,
+    "incident.image": on_image_uploaded,
+    "incident.card": on_card_sent,
+    "incident.patch": on_card_patched,
+    "incident.line": on_line_sent,
+    "incident.extra": on_extra,
+}

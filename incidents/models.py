@@ -1,0 +1,391 @@
+"""Incidents, their people and their timeline. Every verb is a conditional update: of two callers one wins."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any, ClassVar
+
+from django.db import models, transaction
+from django.db.models import F, Q
+from django.utils import timezone
+from django.utils.translation import gettext_lazy as _
+
+from events.envelope import ID_LENGTH
+from events.models import Bot
+
+from . import chat
+
+NAME_LENGTH = 120
+
+
+class Severity(models.TextChoices):
+    P0 = "P0", _("P0 critical")
+    P1 = "P1", _("P1 high")
+    P2 = "P2", _("P2 medium")
+    P3 = "P3", _("P3 low")
+
+
+class Via(models.TextChoices):
+    """The way a change came."""
+
+    ADMIN = "admin", _("console")
+    API = "api", _("API")
+    BUTTON = "button", _("card")
+    COMMAND = "command", _("command")
+    ALERT = "alert", _("alert")
+    CHAT = "chat", _("chat")
+    SYSTEM = "system", _("system")
+
+
+@dataclass(frozen=True)
+class Actor:
+    """Who does something, and the way it comes; either the name or the open_id may be unknown."""
+
+    via: str
+    name: str = ""
+    open_id: str = ""
+
+    @property
+    def markup(self) -> str:
+        """The person in a text message: a mention where Feishu knows the person, else the name."""
+        from events.outbox import at, plain
+
+        return at(self.open_id) if self.open_id else plain(self.name or "botconsole")
+
+
+class StepError(Exception):
+    """The incident's state does not allow the step; `incident` is as it is now."""
+
+    def __init__(self, incident: Incident) -> None:
+        super().__init__(f"{incident} is {incident.status}")
+        self.incident = incident
+
+
+class Service(models.Model):
+    """What can break, and who is called when it does."""
+
+    name = models.CharField(_("name"), max_length=80, unique=True)
+    first_on_call = models.CharField(
+        _("first on call"), max_length=ID_LENGTH, blank=True, help_text=_("An open_id (ou_...).")
+    )
+    second_on_call = models.CharField(_("second on call"), max_length=ID_LENGTH, blank=True)
+    severity = models.CharField(
+        _("default severity"), max_length=2, choices=Severity.choices, default=Severity.P2
+    )
+    member_ids = models.JSONField(_("further members of the chat"), default=list, blank=True)
+
+    class Meta:
+        verbose_name = _("service")
+        verbose_name_plural = _("services")
+        ordering = ("name",)
+
+    def __str__(self) -> str:
+        return self.name
+
+    @property
+    def on_call(self) -> list[str]:
+        return [open_id for open_id in (self.first_on_call, self.second_on_call) if open_id]
+
+    @property
+    def everyone(self) -> list[str]:
+        return list(dict.fromkeys([*self.on_call, *self.member_ids]))
+
+
+class IncidentQuerySet(models.QuerySet["Incident"]):
+    @transaction.atomic
+    def open(
+        self,
+        *,
+        bot: Bot,
+        title: str,
+        by: Actor,
+        severity: str = "",
+        service: Service | None = None,
+        responders: Iterable[Responder] = (),
+        image: bytes = b"",
+        **fields: Any,
+    ) -> Incident:
+        """A new incident; its chat follows when the worker comes to it."""
+        now = timezone.now()
+        incident: Incident = self.create(
+            bot=bot,
+            title=title,
+            severity=severity or (service.severity if service else Severity.P2),
+            service=service,
+            opened_at=now,
+            active_at=now,
+            opened_by=by.name,
+            opened_by_open_id=by.open_id,
+            source=by.via,
+            **fields,
+        )
+        incident.write(TimelineEntry.Kind.OPENED, by, text=title)
+        incident.call_in(
+            [*(Responder(open_id=one) for one in (service.everyone if service else ())), *responders]
+        )
+        chat.begin(incident, image)
+        return incident
+
+    def unresolved(self) -> IncidentQuerySet:
+        return self.exclude(status=Incident.Status.RESOLVED)
+
+    def in_chat(self, bot: Bot, chat_id: str) -> Incident | None:
+        """The newest incident of a chat."""
+        return self.filter(bot=bot, chat_id=chat_id).order_by("-pk").first() if chat_id else None
+
+
+class Incident(models.Model):
+    """Something is broken, and people are at it."""
+
+    class Status(models.TextChoices):
+        OPEN = "open", _("open")
+        ACKNOWLEDGED = "acknowledged", _("acknowledged")
+        RESOLVED = "resolved", _("resolved")
+
+    UNRESOLVED = (Status.OPEN, Status.ACKNOWLEDGED)
+
+    key = models.UUIDField(default=uuid.uuid4, unique=True, editable=False)
+    bot = models.ForeignKey(Bot, models.PROTECT, related_name="incidents", verbose_name=_("bot"))
+    title = models.CharField(_("title"), max_length=200)
+    severity = models.CharField(_("severity"), max_length=2, choices=Severity.choices, default=Severity.P2)
+    status = models.CharField(_("status"), max_length=12, choices=Status.choices, default=Status.OPEN)
+    description = models.TextField(_("description"), blank=True)
+    service = models.ForeignKey(
+        Service, models.SET_NULL, null=True, blank=True, related_name="incidents", verbose_name=_("service")
+    )
+    source = models.CharField(_("source"), max_length=10, choices=Via.choices, default=Via.ADMIN)
+    private = models.BooleanField(_("private"), default=False)
+    drill = models.BooleanField(
+        _("drill"), default=False, help_text=_("Kept off the figures; nobody is reminded.")
+    )
+    lead_open_id = models.CharField(_("lead"), max_length=ID_LENGTH, blank=True)
+
+    chat_id = models.CharField(_("chat"), max_length=ID_LENGTH, blank=True)
+    chat_gone = models.BooleanField(_("chat is gone"), default=False)
+    image_key = models.CharField(max_length=ID_LENGTH, blank=True, editable=False)
+    card_message_id = models.CharField(max_length=ID_LENGTH, blank=True, editable=False)
+    revision = models.PositiveIntegerField(default=1, editable=False)
+
+    opened_at = models.DateTimeField(_("opened at"))
+    opened_by = models.CharField(_("opened by"), max_length=NAME_LENGTH, blank=True)
+    opened_by_open_id = models.CharField(max_length=ID_LENGTH, blank=True)
+    acknowledged_at = models.DateTimeField(_("acknowledged at"), null=True, blank=True)
+    acknowledged_by = models.CharField(_("acknowledged by"), max_length=NAME_LENGTH, blank=True)
+    acknowledged_by_open_id = models.CharField(max_length=ID_LENGTH, blank=True)
+    resolved_at = models.DateTimeField(_("resolved at"), null=True, blank=True)
+    resolved_by = models.CharField(_("resolved by"), max_length=NAME_LENGTH, blank=True)
+    resolved_by_open_id = models.CharField(max_length=ID_LENGTH, blank=True)
+    resolution_note = models.TextField(_("resolution note"), blank=True)
+    false_alarm = models.BooleanField(_("false alarm"), default=False)
+    muted_until = models.DateTimeField(_("muted until"), null=True, blank=True)
+    active_at = models.DateTimeField(_("last activity"))
+
+    objects: ClassVar[IncidentQuerySet] = IncidentQuerySet.as_manager()  # type: ignore[assignment]
+
+    class Meta:
+        verbose_name = _("incident")
+        verbose_name_plural = _("incidents")
+        ordering = ("-pk",)
+        indexes = (
+            models.Index(fields=("bot", "chat_id"), name="incident_by_chat"),
+            models.Index(fields=("opened_at",), condition=~Q(status="resolved"), name="incident_unresolved"),
+        )
+
+    def __str__(self) -> str:
+        return self.number
+
+    @property
+    def number(self) -> str:
+        return f"INC-{self.pk}"
+
+    @property
+    def is_muted(self) -> bool:
+        return self.muted_until is not None and self.muted_until > timezone.now()
+
+    @property
+    def duration(self) -> timedelta:
+        """From opening to resolution, or until now."""
+        return (self.resolved_at or timezone.now()) - self.opened_at
+
+    # --- Verbs: each raises StepError where the state does not allow it ----------------------------------
+    def acknowledge(self, by: Actor) -> None:
+        """Someone is at it."""
+        self._step(
+            TimelineEntry.Kind.ACKNOWLEDGED,
+            by,
+            allowed=(self.Status.OPEN,),
+            status=self.Status.ACKNOWLEDGED,
+            acknowledged_at=timezone.now(),
+            acknowledged_by=by.name,
+            acknowledged_by_open_id=by.open_id,
+        )
+
+    def resolve(self, by: Actor, note: str = "", *, false_alarm: bool = False) -> None:
+        """It is over; a false alarm is over too, and says so."""
+        self._step(
+            TimelineEntry.Kind.FALSE_ALARM if false_alarm else TimelineEntry.Kind.RESOLVED,
+            by,
+            note,
+            allowed=(self.Status.OPEN, self.Status.ACKNOWLEDGED),
+            status=self.Status.RESOLVED,
+            resolved_at=timezone.now(),
+            resolved_by=by.name,
+            resolved_by_open_id=by.open_id,
+            resolution_note=note,
+            false_alarm=false_alarm,
+        )
+
+    def reopen(self, by: Actor, reason: str = "") -> None:
+        """It is not over after all; whoever had acknowledged it must do so again."""
+        self._step(
+            TimelineEntry.Kind.REOPENED,
+            by,
+            reason,
+            allowed=(self.Status.RESOLVED,),
+            status=self.Status.OPEN,
+            acknowledged_at=None,
+            acknowledged_by="",
+            acknowledged_by_open_id="",
+            resolved_at=None,
+            resolved_by="",
+            resolved_by_open_id="",
+            resolution_note="",
+            false_alarm=False,
+        )
+
+    def change_severity(self, by: Actor, severity: str) -> None:
+        self._step(TimelineEntry.Kind.SEVERITY, by, severity, allowed=self.UNRESOLVED, severity=severity)
+
+    def assign_lead(self, by: Actor, open_id: str) -> None:
+        """One person leads; whoever is not in the chat yet is added."""
+        with transaction.atomic():
+            self._step(TimelineEntry.Kind.LEAD, by, open_id, allowed=self.UNRESOLVED, lead_open_id=open_id)
+            self.call_in([Responder(open_id=open_id)])
+            chat.add_responders(self)
+
+    def add_responders(self, by: Actor, responders: Sequence[Responder]) -> None:
+        with transaction.atomic():
+            whom = " ".join(one.label for one in responders)
+            self._step(TimelineEntry.Kind.CALLED_IN, by, whom, allowed=self.UNRESOLVED)
+            self.call_in(responders)
+            chat.add_responders(self)
+
+    def mute(self, by: Actor, duration: timedelta) -> None:
+        """Quiet for that long: no reminders, no repeated alerts."""
+        until = timezone.now() + duration
+        text = timezone.localtime(until).strftime("%Y-%m-%d %H:%M")
+        self._step(TimelineEntry.Kind.MUTED, by, text, allowed=self.UNRESOLVED, muted_until=until)
+
+    def note(self, by: Actor, text: str) -> None:
+        """A remark for the timeline; possible at any time."""
+        self._step(TimelineEntry.Kind.NOTE, by, text, allowed=self.Status.values)
+
+    def _step(self, kind: str, by: Actor, text: str = "", *, allowed: Iterable[str], **changes: Any) -> None:
+        """One conditional update, its timeline entry, and what Feishu must see, or nothing at all."""
+        with transaction.atomic():
+            rows = Incident.objects.filter(pk=self.pk, status__in=list(allowed))
+            if not rows.update(revision=F("revision") + 1, active_at=timezone.now(), **changes):
+                self.refresh_from_db()
+                raise StepError(self)
+            self.refresh_from_db()
+            entry = self.write(kind, by, text=text)
+            chat.show(self, entry, by)
+
+    # --- What belongs to it ------------------------------------------------------------------------------
+    def write(self, kind: str, by: Actor, **entry: Any) -> TimelineEntry:
+        """A line of the timeline."""
+        return TimelineEntry.objects.create(
+            incident=self, kind=kind, via=by.via, person=by.name, open_id=by.open_id, **entry
+        )
+
+    def call_in(self, responders: Iterable[Responder]) -> None:
+        """Remembers who is to be in the chat; whoever is known already is not called twice."""
+        known = set(self.responders.values_list("open_id", "email", "mobile"))
+        for responder in responders:
+            if responder.identity not in known:
+                known.add(responder.identity)
+                responder.incident = self
+                responder.save()
+
+
+class Responder(models.Model):
+    """Someone who is to be in the incident's chat, and whether that worked."""
+
+    class Status(models.TextChoices):
+        WAITING = "waiting", _("waiting")
+        ADDED = "added", _("added")
+        FAILED = "failed", _("could not be added")
+
+    incident = models.ForeignKey(
+        Incident, models.CASCADE, related_name="responders", verbose_name=_("incident")
+    )
+    open_id = models.CharField(_("open_id"), max_length=ID_LENGTH, blank=True)
+    email = models.CharField(_("e-mail"), max_length=254, blank=True)
+    mobile = models.CharField(_("mobile"), max_length=40, blank=True)
+    status = models.CharField(_("status"), max_length=10, choices=Status.choices, default=Status.WAITING)
+    error = models.CharField(_("error"), max_length=300, blank=True)
+
+    class Meta:
+        verbose_name = _("responder")
+        verbose_name_plural = _("responders")
+        ordering = ("pk",)
+
+    def __str__(self) -> str:
+        return self.label
+
+    @property
+    def identity(self) -> tuple[str, str, str]:
+        return (self.open_id, self.email, self.mobile)
+
+    @property
+    def label(self) -> str:
+        return self.open_id or self.email or self.mobile
+
+
+class TimelineEntry(models.Model):
+    """What happened, when, by whom, and the way it came."""
+
+    class Kind(models.TextChoices):
+        OPENED = "opened", _("opened")
+        ACKNOWLEDGED = "acknowledged", _("acknowledged")
+        RESOLVED = "resolved", _("resolved")
+        FALSE_ALARM = "false_alarm", _("false alarm")
+        REOPENED = "reopened", _("reopened")
+        SEVERITY = "severity", _("severity changed")
+        LEAD = "lead", _("lead assigned")
+        CALLED_IN = "called_in", _("called in")
+        MUTED = "muted", _("muted")
+        NOTE = "note", _("note")
+        MESSAGE = "message", _("message")
+        JOINED = "joined", _("joined")
+        LEFT = "left", _("left")
+        CHAT = "chat", _("chat")
+        REFUSED = "refused", _("refused press")
+
+    incident = models.ForeignKey(
+        Incident, models.CASCADE, related_name="timeline", verbose_name=_("incident")
+    )
+    happened_at = models.DateTimeField(_("happened at"), default=timezone.now)
+    kind = models.CharField(_("kind"), max_length=20, choices=Kind.choices)
+    via = models.CharField(_("by way of"), max_length=10, choices=Via.choices)
+    person = models.CharField(_("person"), max_length=NAME_LENGTH, blank=True)
+    open_id = models.CharField(max_length=ID_LENGTH, blank=True)
+    text = models.TextField(_("text"), blank=True)
+    message_id = models.CharField(max_length=ID_LENGTH, blank=True)
+    recalled = models.BooleanField(_("recalled"), default=False)
+    important = models.BooleanField(_("key entry"), default=False)
+
+    class Meta:
+        verbose_name = _("timeline entry")
+        verbose_name_plural = _("timeline")
+        ordering = ("happened_at", "pk")
+        indexes = (
+            models.Index(fields=("incident", "happened_at"), name="timeline_in_order"),
+            models.Index(fields=("message_id",), condition=~Q(message_id=""), name="timeline_by_message"),
+        )
+
+    def __str__(self) -> str:
+        return f"{self.get_kind_display()} {self.text}".strip()

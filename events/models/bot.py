@@ -1,0 +1,98 @@
+"""Bots, and the requests that were refused at their door."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+from django.conf import settings
+from django.core.validators import RegexValidator
+from django.db import models
+from django.urls import reverse
+from django.utils import timezone
+from django.utils.translation import gettext_lazy as _
+
+from ..sealed import SealedField
+
+REFUSALS_KEPT = 200
+
+
+def default_domain() -> str:
+    return str(settings.FEISHU_DOMAIN)
+
+
+class Bot(models.Model):
+    """One Feishu app; its three secrets are sealed at rest."""
+
+    name = models.CharField(_("name"), max_length=80)
+    slug = models.SlugField(_("slug"), unique=True, help_text=_("The last part of the request URL."))
+    app_id = models.CharField(
+        _("App ID"),
+        max_length=64,
+        validators=[RegexValidator(r"^[A-Za-z0-9_-]+$", _("An App ID looks like cli_a1b2c3."))],
+    )
+    domain = models.CharField(
+        _("API domain"),
+        max_length=200,
+        default=default_domain,
+        validators=[
+            RegexValidator(
+                r"^https?://[A-Za-z0-9._\[\]:-]+$", _("Give scheme and host only: https://open.feishu.cn")
+            )
+        ],
+        help_text=_("https://open.feishu.cn for Feishu, https://open.larksuite.com for Lark."),
+    )
+    app_secret = SealedField(_("App Secret"))
+    verification_token = SealedField(_("Verification Token"))
+    encrypt_key = SealedField(_("Encrypt Key"), blank=True)
+    enabled = models.BooleanField(
+        _("enabled"),
+        default=True,
+        help_text=_("A disabled bot stores its events but reacts to none and sends nothing."),
+    )
+    created_at = models.DateTimeField(_("created at"), default=timezone.now, editable=False)
+
+    class Meta:
+        verbose_name = _("bot")
+        verbose_name_plural = _("bots")
+        ordering = ("name",)
+        constraints = (models.UniqueConstraint(fields=("app_id", "domain"), name="one_bot_per_app"),)
+
+    def __str__(self) -> str:
+        return self.name
+
+    @property
+    def webhook_url(self) -> str:
+        """The request URL to paste into Feishu's developer console."""
+        return str(settings.PUBLIC_URL) + reverse("webhook", args=[self.slug])
+
+
+class RefusalManager(models.Manager["Refusal"]):
+    def record(self, bot: Bot, reason: str, remote_address: str) -> None:
+        """Keeps the reason for the operator; only the newest REFUSALS_KEPT of a bot stay."""
+        self.create(bot=bot, reason=reason[:300], remote_address=remote_address[:64])
+        outdated = (
+            self.filter(bot=bot)
+            .order_by("-pk")
+            .values_list("pk", flat=True)[REFUSALS_KEPT : REFUSALS_KEPT + 1]
+        )
+        for newest_outdated in outdated:
+            self.filter(bot=bot, pk__lte=newest_outdated).delete()
+
+
+class Refusal(models.Model):
+    """A request to a bot's webhook that was answered 403; never holds any of its content."""
+
+    bot = models.ForeignKey(Bot, models.CASCADE, related_name="refusals", verbose_name=_("bot"))
+    refused_at = models.DateTimeField(_("refused at"), default=timezone.now)
+    reason = models.CharField(_("reason"), max_length=300)
+    remote_address = models.CharField(_("remote address"), max_length=64)
+
+    objects: ClassVar[RefusalManager] = RefusalManager()
+
+    class Meta:
+        verbose_name = _("refused request")
+        verbose_name_plural = _("refused requests")
+        ordering = ("-pk",)
+
+    def __str__(self) -> str:
+        return self.reason

@@ -1,0 +1,183 @@
+"""Events as Feishu pushed them, and what was done about each."""
+
+from __future__ import annotations
+
+import traceback
+from datetime import datetime, timedelta
+from typing import Any, ClassVar
+
+from django.conf import settings
+from django.db import IntegrityError, connection, models
+from django.db.models import F, Q
+from django.utils import timezone
+from django.utils.translation import gettext_lazy as _
+
+from ..envelope import ID_LENGTH, Envelope
+from .bot import Bot
+from .rows import insert, storable
+
+# An event whose handler raised is run again after these seconds, then left to the operator.
+EVENT_RETRY_SECONDS = (15, 60, 300, 1800, 7200)
+DELIVERY_TIMES_KEPT = 50
+
+
+class EventQuerySet(models.QuerySet["Event"]):
+    def receive(self, bot: Bot, envelope: Envelope, *, transport: str) -> Event:
+        """Stores the event, or counts one more delivery of it, in one statement.
+
+        The row that comes back knows whether it still waits for its handler (`is_waiting`). Copies that arrive
+        at the same moment wait for the first one's transaction here.
+        """
+        now = timezone.now()
+        event = Event(
+            bot=bot,
+            event_id=envelope.event_id,
+            dedup_key=envelope.dedup_key,
+            event_type=envelope.event_type,
+            schema=envelope.schema,
+            tenant_key=envelope.tenant_key,
+            chat_id=envelope.chat_id,
+            actor_open_id=envelope.actor_open_id,
+            body=envelope.body,
+            transport=transport,
+            created_at=envelope.created_at or now,
+            received_at=now,
+            delivery_times=[now.isoformat()],
+        )
+        event.late = now - event.created_at > timedelta(seconds=settings.LATE_AFTER_SECONDS)
+        found = insert(
+            event,
+            on_conflict="(bot_id, dedup_key) DO UPDATE SET deliveries = existing.deliveries + 1, "
+            + _APPEND_TIME[connection.vendor],
+            returning="id, status, deliveries, tries, late, received_at",
+        )
+        if found is None:
+            raise IntegrityError("DO UPDATE returned no row")
+        event.pk, event.status, event.deliveries, event.tries, event.late, event.received_at = found
+        if event.deliveries == 1 and event.dedup_key != event.event_id:
+            return self._the_one_with_its_event_id(event)
+        return event
+
+    def _the_one_with_its_event_id(self, event: Event) -> Event:
+        """A message is told apart by its message_id; one whose event_id is known is a duplicate all the same."""
+        known = self.filter(bot=event.bot, event_id=event.event_id, pk__lt=event.pk).first()
+        if known is None:
+            return event
+        event.delete()
+        self.filter(pk=known.pk).update(deliveries=F("deliveries") + 1)
+        known.deliveries += 1
+        return known
+
+    def due(self, now: datetime) -> EventQuerySet:
+        """Failed events whose next try has come."""
+        return self.filter(status=Event.Status.FAILED, next_try_at__lte=now)
+
+    def retry(self, now: datetime) -> int:
+        """Lets the worker run failed events once more; the number of rows."""
+        return self.filter(status=Event.Status.FAILED).update(next_try_at=now)
+
+    def chat_names(self, newest: int = 500) -> dict[str, str]:
+        """chat_id -> the name last heard (or ""), from the newest of these events that can carry one."""
+        named = self.filter(event_type__in=Event.TYPES_WITH_CHAT_NAME).exclude(chat_id="").order_by("-pk")
+        names: dict[str, str] = {}
+        for chat_id, name in named.values_list("chat_id", "body__event__name")[:newest]:
+            names[chat_id] = names.get(chat_id) or (name if isinstance(name, str) else "")
+        return names
+
+
+# A redelivery's time goes to the end of the list; the list stops growing at DELIVERY_TIMES_KEPT.
+_APPEND_TIME = {
+    "postgresql": "delivery_times = CASE WHEN existing.deliveries < {0} THEN"
+    " existing.delivery_times || excluded.delivery_times ELSE existing.delivery_times END",
+    "sqlite": "delivery_times = CASE WHEN existing.deliveries < {0} THEN"
+    " json_insert(existing.delivery_times, '$[#]', json_extract(excluded.delivery_times, '$[0]'))"
+    " ELSE existing.delivery_times END",
+}
+_APPEND_TIME = {vendor: sql.format(DELIVERY_TIMES_KEPT) for vendor, sql in _APPEND_TIME.items()}
+
+
+class Event(models.Model):
+    """One event as Feishu pushed it, what was done about it, and how often it was delivered."""
+
+    class Status(models.TextChoices):
+        RECEIVED = "received", _("received")
+        HANDLED = "handled", _("handled")
+        IGNORED = "ignored", _("ignored")
+        FAILED = "failed", _("failed")
+
+    TYPES_WITH_CHAT_NAME = (
+        "im.chat.member.user.added_v1",
+        "im.chat.member.user.deleted_v1",
+        "im.chat.member.bot.added_v1",
+        "im.chat.member.bot.deleted_v1",
+    )
+
+    bot = models.ForeignKey(Bot, models.CASCADE, related_name="events", verbose_name=_("bot"))
+    event_id = models.CharField(_("event id"), max_length=ID_LENGTH)
+    dedup_key = models.CharField(max_length=ID_LENGTH, editable=False)
+    event_type = models.CharField(_("type"), max_length=ID_LENGTH)
+    schema = models.CharField(_("schema"), max_length=10)
+    tenant_key = models.CharField(_("tenant"), max_length=ID_LENGTH, blank=True)
+    chat_id = models.CharField(_("chat"), max_length=ID_LENGTH, blank=True)
+    actor_open_id = models.CharField(_("person"), max_length=ID_LENGTH, blank=True)
+    body = models.JSONField(_("payload"))
+    transport = models.CharField(_("transport"), max_length=20, default="webhook")
+    created_at = models.DateTimeField(_("created at"))
+    received_at = models.DateTimeField(_("received at"))
+    late = models.BooleanField(_("late"), default=False)
+    deliveries = models.PositiveIntegerField(_("deliveries"), default=1)
+    delivery_times = models.JSONField(_("delivery times"), default=list)
+    status = models.CharField(_("status"), max_length=10, choices=Status.choices, default=Status.RECEIVED)
+    summary = models.CharField(_("outcome"), max_length=300, blank=True)
+    error = models.TextField(_("error"), blank=True)
+    tries = models.PositiveIntegerField(_("tries"), default=0)
+    next_try_at = models.DateTimeField(_("next try at"), null=True, blank=True)
+    handled_at = models.DateTimeField(_("handled at"), null=True, blank=True)
+    duration_ms = models.PositiveIntegerField(_("duration (ms)"), null=True, blank=True)
+
+    objects: ClassVar[EventQuerySet] = EventQuerySet.as_manager()  # type: ignore[assignment]
+
+    class Meta:
+        verbose_name = _("event")
+        verbose_name_plural = _("event log")
+        ordering = ("-pk",)
+        # One constraint only: with a second, copies that arrive together deadlock on PostgreSQL.
+        constraints = (models.UniqueConstraint(fields=("bot", "dedup_key"), name="event_handled_once"),)
+        indexes = (
+            models.Index(fields=("next_try_at",), condition=Q(status="failed"), name="event_due"),
+            models.Index(fields=("event_type", "-id"), name="event_by_type"),
+            models.Index(fields=("chat_id", "-id"), name="event_by_chat"),
+            models.Index(fields=("event_id",), name="event_by_event_id"),
+        )
+
+    def __str__(self) -> str:
+        return f"{self.event_type} {self.event_id}"
+
+    @property
+    def payload(self) -> dict[str, Any]:
+        """The `event` part of the body."""
+        event = self.body.get("event")
+        return event if isinstance(event, dict) else {}
+
+    @property
+    def is_waiting(self) -> bool:
+        """Whether no handler has finished with it yet: new, or failed so far."""
+        return self.status in (Event.Status.RECEIVED, Event.Status.FAILED)
+
+    def finish(self, status: str, summary: str, duration_ms: int) -> None:
+        """The handler is through: the event is HANDLED or IGNORED."""
+        self.status, self.summary, self.duration_ms = status, summary[:300], duration_ms
+        self.tries, self.handled_at, self.next_try_at, self.error = self.tries + 1, timezone.now(), None, ""
+        self.save(
+            update_fields=["status", "summary", "duration_ms", "tries", "handled_at", "next_try_at", "error"]
+        )
+
+    def fail(self, error: BaseException, duration_ms: int) -> None:
+        """The handler raised: kept with its traceback and run again after EVENT_RETRY_SECONDS."""
+        wait = EVENT_RETRY_SECONDS[self.tries] if self.tries < len(EVENT_RETRY_SECONDS) else None
+        self.status, self.duration_ms = Event.Status.FAILED, duration_ms
+        self.summary = storable(f"{type(error).__name__}: {error}")[:300]
+        self.error = storable("".join(traceback.format_exception(error)))
+        self.tries += 1
+        self.next_try_at = None if wait is None else timezone.now() + timedelta(seconds=wait)
+        self.save(update_fields=["status", "summary", "duration_ms", "error", "tries", "next_try_at"])

@@ -1,0 +1,200 @@
+"""The calls to Feishu that are to be made, and every try of each."""
+
+from __future__ import annotations
+
+import json
+from datetime import datetime, timedelta
+from typing import Any, ClassVar
+
+from django.contrib.contenttypes.fields import GenericForeignKey
+from django.contrib.contenttypes.models import ContentType
+from django.db import models
+from django.db.models import Case, Exists, OuterRef, Q, When
+from django.utils import timezone
+from django.utils.translation import gettext_lazy as _
+
+from ..envelope import ID_LENGTH
+from .bot import Bot
+from .event import Event
+
+
+class OutboxQuerySet(models.QuerySet["OutboxItem"]):
+    def due(self, now: datetime) -> OutboxQuerySet:
+        """Rows to call Feishu for now, oldest first, at most one per bot and target.
+
+        A row waits for the call in flight to its target, and for the earlier rows to it; but an earlier row that
+        waits for its next try and has kept failing for HOLD lets the later ones pass.
+        """
+        waiting = Q(status=OutboxItem.Status.PENDING, next_attempt_at__lte=now)
+        abandoned = Q(status=OutboxItem.Status.SENDING, leased_until__lt=now)
+        in_flight = Q(status=OutboxItem.Status.SENDING, leased_until__gte=now)
+        held_up = Q(next_attempt_at__gt=now, first_attempt_at__lt=now - OutboxItem.HOLD)
+        others = OutboxItem.objects.filter(
+            bot=OuterRef("bot"), target=OuterRef("target"), status__in=OutboxItem.UNFINISHED
+        )
+        earlier = others.filter(pk__lt=OuterRef("pk")).exclude(held_up, status=OutboxItem.Status.PENDING)
+        # The status is named once more for the partial index.
+        unfinished = self.filter(status__in=OutboxItem.UNFINISHED, bot__enabled=True)
+        return unfinished.filter(
+            waiting | abandoned, ~Exists(earlier), ~Exists(others.filter(in_flight))
+        ).order_by("pk")
+
+    def to_follow_up(self, now: datetime) -> OutboxQuerySet:
+        """Ended calls whose chain has not gone on yet."""
+        ended = (OutboxItem.Status.SENT, OutboxItem.Status.FAILED)
+        return self.filter(followed_up=False, status__in=ended, next_attempt_at__lte=now).order_by("pk")
+
+    def retry(self, now: datetime) -> int:
+        """Queues failed rows once more, under the same uuid; the number of rows."""
+        return self.filter(status=OutboxItem.Status.FAILED).update(
+            status=OutboxItem.Status.PENDING,
+            next_attempt_at=now,
+            attempt_count=0,
+            error_code=None,
+            error="",
+            followed_up=Case(When(step="", then=True), default=False),
+        )
+
+
+class OutboxItem(models.Model):
+    """One call to Feishu that must happen once. The row is the job: state, tries and what the operator sees."""
+
+    class Status(models.TextChoices):
+        PENDING = "pending", _("pending")
+        SENDING = "sending", _("sending")
+        SENT = "sent", _("sent")
+        FAILED = "failed", _("failed")
+
+    # Set when an unsure row is claimed: what of the chat's history cannot be its message.
+    messages_of_others: frozenset[str] = frozenset()
+
+    UNFINISHED = (Status.PENDING, Status.SENDING)
+    HOLD = timedelta(minutes=2)
+
+    bot = models.ForeignKey(Bot, models.CASCADE, related_name="outbox", verbose_name=_("bot"))
+    key = models.CharField(
+        _("key"), max_length=200, unique=True, help_text=_("Derived from the cause: one cause, one row.")
+    )
+    uuid = models.CharField(
+        _("uuid"), max_length=50, help_text=_("Feishu sends equal uuids once within an hour.")
+    )
+    call = models.CharField(_("call"), max_length=40)
+    target = models.CharField(
+        _("target"), max_length=ID_LENGTH, help_text=_("The chat or person; order is kept per target.")
+    )
+    arguments = models.JSONField(_("arguments"))
+    step = models.CharField(
+        _("step"),
+        max_length=40,
+        blank=True,
+        help_text=_("What goes on once the call has ended: RESULT_ROUTES."),
+    )
+    followed_up = models.BooleanField(_("followed up"), default=True, editable=False)
+    cause = models.ForeignKey(
+        Event, models.SET_NULL, null=True, blank=True, related_name="outbox", verbose_name=_("cause")
+    )
+    subject_type = models.ForeignKey(ContentType, models.SET_NULL, null=True, blank=True)
+    subject_id = models.PositiveBigIntegerField(null=True, blank=True)
+    subject = GenericForeignKey("subject_type", "subject_id")
+    status = models.CharField(_("status"), max_length=10, choices=Status.choices, default=Status.PENDING)
+    created_at = models.DateTimeField(_("created at"), default=timezone.now)
+    next_attempt_at = models.DateTimeField(_("next attempt at"), default=timezone.now)
+    leased_until = models.DateTimeField(_("leased until"), null=True, blank=True)
+    first_attempt_at = models.DateTimeField(_("first attempt at"), null=True, blank=True)
+    attempt_count = models.PositiveIntegerField(
+        _("tries"), default=0, help_text=_("Since it was queued, or retried by hand.")
+    )
+    unsure = models.BooleanField(
+        _("unsure"), default=False, help_text=_("An earlier try got no answer: Feishu may have acted on it.")
+    )
+    sent_at = models.DateTimeField(_("sent at"), null=True, blank=True)
+    result = models.JSONField(_("result"), null=True, blank=True)
+    error_code = models.BigIntegerField(_("error code"), null=True, blank=True)
+    error = models.CharField(_("error"), max_length=500, blank=True)
+
+    objects: ClassVar[OutboxQuerySet] = OutboxQuerySet.as_manager()  # type: ignore[assignment]
+
+    class Meta:
+        verbose_name = _("outbox item")
+        verbose_name_plural = _("outbox")
+        ordering = ("-pk",)
+        indexes = (
+            models.Index(
+                fields=("id",), condition=Q(status__in=("pending", "sending")), name="outbox_unfinished"
+            ),
+            models.Index(
+                fields=("bot", "target", "id"),
+                condition=Q(status__in=("pending", "sending")),
+                name="outbox_order",
+            ),
+            models.Index(fields=("subject_type", "subject_id"), name="outbox_by_subject"),
+            models.Index(
+                fields=("next_attempt_at",), condition=Q(followed_up=False), name="outbox_to_follow_up"
+            ),
+        )
+
+    def __str__(self) -> str:
+        return self.key
+
+    def change_and_retry(self, **arguments: Any) -> None:
+        """Queues the same call once more with other arguments; for a step that knows a way around a refusal."""
+        self.arguments = {**self.arguments, **arguments}
+        self.status, self.next_attempt_at, self.attempt_count = OutboxItem.Status.PENDING, timezone.now(), 0
+        self.save(update_fields=["arguments", "status", "next_attempt_at", "attempt_count"])
+
+    @property
+    def attached(self) -> bytes:
+        """The file that goes with the call; read with `select_related("attachment")`."""
+        try:
+            return bytes(self.attachment.data)
+        except OutboxAttachment.DoesNotExist:
+            return b""
+
+    @property
+    def message_id(self) -> str:
+        """The message this call made, once it was sent."""
+        return str((self.result or {}).get("message_id", ""))
+
+    @property
+    def content(self) -> Any:
+        """The message's content, parsed (a card, for an interactive message); None where the call has none."""
+        text = self.arguments.get("content")
+        return json.loads(text) if isinstance(text, str) else None
+
+
+class OutboxAttachment(models.Model):
+    """The bytes of a file to upload; in a table of their own, so that lists do not load them."""
+
+    item = models.OneToOneField(OutboxItem, models.CASCADE, related_name="attachment", primary_key=True)
+    data = models.BinaryField()
+
+    def __str__(self) -> str:
+        return f"{len(self.data)} bytes"
+
+
+class Attempt(models.Model):
+    """One try of an outbox item and what Feishu answered."""
+
+    class Outcome(models.TextChoices):
+        SENT = "sent", _("sent")
+        REFUSED = "refused", _("refused")
+        UNKNOWN = "unknown", _("no answer")
+
+    item = models.ForeignKey(
+        OutboxItem, models.CASCADE, related_name="attempts", verbose_name=_("outbox item")
+    )
+    started_at = models.DateTimeField(_("started at"))
+    duration_ms = models.PositiveIntegerField(_("duration (ms)"), default=0)
+    outcome = models.CharField(_("outcome"), max_length=10, choices=Outcome.choices)
+    http_status = models.PositiveIntegerField(_("HTTP status"), null=True, blank=True)
+    code = models.BigIntegerField(_("code"), null=True, blank=True)
+    message = models.CharField(_("message"), max_length=500, blank=True)
+    log_id = models.CharField(_("log id"), max_length=80, blank=True)
+
+    class Meta:
+        verbose_name = _("attempt")
+        verbose_name_plural = _("attempts")
+        ordering = ("pk",)
+
+    def __str__(self) -> str:
+        return f"{self.get_outcome_display()} {self.code if self.code is not None else ''}".strip()

@@ -26,8 +26,13 @@ log = logging.getLogger(__name__)
 
 LEASE = timedelta(seconds=30)
 RENEW_AFTER = LEASE / 3
-# Feishu forgets a uuid after 1 h; later than this, history is asked before a message is sent once more.
-UUID_WINDOW = timedelta(minutes=55)
+# How long Feishu knows a uuid (1 h for messages, 10 h for chats), less a margin. An unanswered call that is older
+# must not simply be made again; calls that are not named here may be made twice.
+UUID_WINDOWS = {
+    "send_message": timedelta(minutes=55),
+    "reply_message": timedelta(minutes=55),
+    "create_chat": timedelta(hours=9, minutes=55),
+}
 # The wait after the 1st, 2nd, ... try: 17 tries over about 9 hours, so that an outage of a night is survived.
 RETRY_SECONDS = (1, 2, 5, 10, 20, 40, 60, 120, 300, 600, 1200, 1800, 3600, 7200, 7200, 10800)
 JITTER = 0.25

@@ -328,7 +328,9 @@ def _why(item: OutboxItem) -> str:
 def _incident(item: OutboxItem) -> Incident:
     from .models import Incident
 
-    return Incident.objects.select_related("bot", "service").get(pk=item.subject_id or 0)
+    # Locked: a verb that changes the incident at this moment must see what the step writes, or the other way round.
+    rows = Incident.objects.select_for_update(of=("self",)).select_related("bot", "service")
+    return rows.get(pk=item.subject_id or 0)
 
 
 def _record(incident: Incident, text: str) -> None:

@@ -40,11 +40,16 @@ CALLS: Mapping[str, Text] = {
     "send_message": _("Send a message"),
     "reply_message": _("Answer a message"),
     "update_card": _("Change a card"),
+    "patch_card": _("Change a card in place"),
+    "upload_image": _("Upload an image"),
     "create_chat": _("Create a group"),
     "update_chat": _("Change a group"),
     "rename_chat": _("Rename a group"),
     "add_members": _("Add people to a group"),
     "pin_message": _("Pin a message"),
+    "add_chat_tab": _("Add a tab to a group"),
+    "buzz": _("Ring phones about a message"),
+    "find_people": _("Look people up by e-mail or mobile"),
 }
 MESSAGES: Mapping[str, Text] = {
     "interactive": _("Send a card"),

@@ -129,6 +129,25 @@ class IncidentQuerySet(models.QuerySet["Incident"]):
         chat.begin(incident, image)
         return incident
 
+    @transaction.atomic
+    def import_chat(
+        self, *, bot: Bot, chat_id: str, title: str, by: Actor, resolved: bool = False, **fields: Any
+    ) -> Incident:
+        """An incident of a chat that exists already, for a retrospective; nothing is sent anywhere."""
+        now = timezone.now()
+        fields = {"opened_at": now, "active_at": now, "source": by.via} | fields
+        if resolved:
+            end = {"resolved_at": now, "resolved_by": by.name, "resolved_by_open_id": by.open_id}
+            fields = {"status": Incident.Status.RESOLVED} | end | fields
+        people = {"opened_by": by.name, "opened_by_open_id": by.open_id}
+        incident: Incident = self.create(bot=bot, chat_id=chat_id, title=title, **people, **fields)
+        incident.write(TimelineEntry.Kind.IMPORTED, by, text=chat_id)
+        return incident
+
+    def visible_to(self, user: Any) -> IncidentQuerySet:
+        """Private incidents are for those with the permission alone."""
+        return self if user.has_perm("incidents.view_private_incident") else self.filter(private=False)
+
     def unresolved(self) -> IncidentQuerySet:
         return self.exclude(status=Incident.Status.RESOLVED)
 
@@ -189,6 +208,7 @@ class Incident(models.Model):
         verbose_name = _("incident")
         verbose_name_plural = _("incidents")
         ordering = ("-pk",)
+        permissions = (("view_private_incident", "Can view private incidents"),)
         indexes = (
             models.Index(fields=("bot", "chat_id"), name="incident_by_chat"),
             models.Index(fields=("opened_at",), condition=~Q(status="resolved"), name="incident_unresolved"),
@@ -364,6 +384,7 @@ class TimelineEntry(models.Model):
         LEFT = "left", _("left")
         CHAT = "chat", _("chat")
         REFUSED = "refused", _("refused press")
+        IMPORTED = "imported", _("imported")
 
     incident = models.ForeignKey(
         Incident, models.CASCADE, related_name="timeline", verbose_name=_("incident")

@@ -118,11 +118,17 @@ def find_sent(client: FeishuClient, item: OutboxItem, now: datetime) -> Answer |
 
     Raises FeishuError: without an answer from history the row must not be sent.
     """
-    if not item.unsure or item.first_attempt_at is None or now - item.first_attempt_at < UUID_WINDOW:
+    window = UUID_WINDOWS.get(item.call)
+    if (
+        not item.unsure
+        or item.first_attempt_at is None
+        or window is None
+        or now - item.first_attempt_at < window
+    ):
         return None
-    if item.arguments.get("receive_id_type") != "chat_id":
+    if item.call == "create_chat" or item.arguments.get("receive_id_type", "chat_id") != "chat_id":
         raise FeishuError(
-            "it may have been sent already, and there is no chat to look it up in", http_status=400
+            "it may have been done already, and there is no chat to look it up in", http_status=400
         )
     start = int(item.first_attempt_at.timestamp()) - 60
     for message in client.history(item.target, start, int(now.timestamp()) + 60):

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
 COLOURS = {"P0": "red", "P1": "orange", "P2": "yellow", "P3": "blue"}
 MUTE_MINUTES = (10, 30, 60, 1440)
+NOBODY = "–"  # not a hyphen: under a line of text that would make a heading of it
 NOTE_INPUT = "note"
 ACTIONS = ("ack", "mute", "resolve", "false_alarm", "note", "reopen")
 
@@ -77,10 +78,10 @@ def _fields(incident: Incident) -> JSON:
     rows = [
         (_("Time"), _local_time(incident.opened_at)),
         (_("Incident"), escape(incident.number)),
-        (_("Service"), escape(incident.service.name) if incident.service else "-"),
-        (_("First on call"), _at(on_call[0]) if on_call else "-"),
-        (_("Second on call"), _at(on_call[1]) if len(on_call) > 1 else "-"),
-        (_("Lead"), _at(incident.lead_open_id) if incident.lead_open_id else "-"),
+        (_("Service"), escape(incident.service.name) if incident.service else NOBODY),
+        (_("First on call"), _at(on_call[0]) if on_call else NOBODY),
+        (_("Second on call"), _at(on_call[1]) if len(on_call) > 1 else NOBODY),
+        (_("Lead"), _at(incident.lead_open_id) if incident.lead_open_id else NOBODY),
     ]
     columns = [_column(f"**{name}**\n{value}") for name, value in rows]
     return {"tag": "column_set", "flex_mode": "bisect", "columns": columns}

@@ -19,7 +19,8 @@ from django.core.management.base import BaseCommand, CommandError
 from botconsole.demo import FOLDER, HOST, add_ports, operator_password
 from botconsole.management.commands.serve import require_free_port
 from events.cardview import as_text
-from events.models import Event, OutboxItem
+from events.models import Bot, Event, OutboxItem
+from incidents.models import Actor, Incident, Responder, Via
 
 OPERATOR = "operator"
 local = requests.Session()
@@ -33,6 +34,7 @@ class Command(BaseCommand):
 
     def add_arguments(self, parser: ArgumentParser) -> None:
         add_ports(parser)
+        parser.add_argument("--drill", action="store_true", help="also open a drill incident in the local Feishu")
         parser.add_argument(
             "--once", action="store_true", help="play one round (a member joins, is greeted), then end"
         )
@@ -56,6 +58,8 @@ class Command(BaseCommand):
                 self._play_a_round()
             else:
                 self._say_where()
+                if options["drill"]:
+                    self._open_drill()
                 processes.watch()
         except KeyboardInterrupt:
             self.stdout.write("\nstopping ...")
@@ -100,6 +104,24 @@ class Command(BaseCommand):
             raise CommandError("The card was sent, but it is not in the group.")
         self.stdout.write(
             f"4. the card is in the group:\n\n{as_text(item.content, {joined['open_id']: '林夏'})}\n"
+        )
+
+    def _open_drill(self) -> None:
+        """A drill: real chat, real card, nobody reminded, kept off the figures."""
+        group = local.get(f"{settings.FEISHU_DOMAIN}/_sandbox/groups", timeout=5).json()["items"][0]
+        people = [Responder(open_id=member["open_id"]) for member in group["members"][:3]]
+        incident = Incident.objects.open(
+            bot=Bot.objects.get(slug="default"),
+            title="演练：支付成功率低于 50%",
+            description="演练故障，用于熟悉流程：在卡片上跟进、屏蔽、解决，或在群里发送 /help。",
+            severity="P1",
+            drill=True,
+            by=Actor(Via.ADMIN, OPERATOR),
+            responders=people,
+        )
+        page = f"{settings.PUBLIC_URL}/admin/incidents/incident/{incident.pk}/change/"
+        self.stdout.write(
+            f"  drill         {incident.number}: its chat is in the local Feishu, its page at {page}\n"
         )
 
     def _wait_for_delivery(self, event_id: str) -> OutboxItem:

@@ -24,6 +24,8 @@ from events.forms import BotForm
 from events.models import SEEN_LATELY, Bot, Event, Heartbeat, OutboxItem, Refusal
 from events.outboxadmin import outbox_line
 from events.words import event_words, outcome_words
+from incidents.incidentpage import extra_marks, lasted, severity_mark, status_mark
+from incidents.models import Incident
 from templates.models import WelcomeTemplate
 from templates.starters import make_starters
 
@@ -31,9 +33,11 @@ Text = str | Promise
 
 # The menu, in the order of an operator's day: the words, and the model whose list it opens.
 MENU: tuple[tuple[Text, str], ...] = (
+    (_("Incidents"), "incidents.incident"),
     (_("Event log"), "events.event"),
     (_("Outbox"), "events.outboxitem"),
     (_("Welcome templates"), "templates.welcometemplate"),
+    (_("Services"), "incidents.service"),
     (_("Bots"), "events.bot"),
     (_("Refused requests"), "events.refusal"),
     (_("Users"), "auth.user"),
@@ -42,6 +46,7 @@ MENU: tuple[tuple[Text, str], ...] = (
 ROWS_WATCHED = 50_000  # failures further back than this are history, and counting them would be slow
 NEWEST_EVENTS = 10
 NEWEST_FAILURES = 5
+INCIDENTS_SHOWN = 10
 
 
 @dataclass(frozen=True)
@@ -122,6 +127,8 @@ class ConsoleAdminSite(AdminSite):
         """The home page: how the bots are, what happened last, what to do next."""
         context = {label.replace(".", "_"): self.may_see(request, label) for _words, label in MENU}
         overview: dict[str, Any] = {"may_see": context}
+        if context["incidents_incident"]:
+            overview |= unresolved_incidents(request.user)
         if context["events_bot"]:
             overview |= {
                 "bots": bot_lines(),
@@ -187,6 +194,22 @@ def newest_events(*, failed: bool = False) -> list[dict[str, Any]]:
         }
         for event in events.order_by("-pk")[: NEWEST_FAILURES if failed else NEWEST_EVENTS]
     ]
+
+
+def unresolved_incidents(user: Any) -> dict[str, Any]:
+    """What is broken at this moment, the worst first, and how many there are in all."""
+    incidents = Incident.objects.visible_to(user).unresolved()
+    lines = [
+        {
+            "incident": incident,
+            "url": reverse("admin:incidents_incident_change", args=[incident.pk]),
+            "marks": [severity_mark(incident), status_mark(incident), *extra_marks(incident)],
+            "lasted": lasted(incident.duration),
+        }
+        for incident in incidents.order_by("severity", "-pk")[:INCIDENTS_SHOWN]
+    ]
+    more = incidents.count() - len(lines) if len(lines) == INCIDENTS_SHOWN else 0
+    return {"incidents": lines, "more_incidents": more}
 
 
 def newest_unsendable() -> list[dict[str, Any]]:

@@ -1,0 +1,212 @@
+"""What one incident's page shows: its state in words, its timeline, its people, what is on its way to Feishu."""
+
+from collections.abc import Mapping
+from datetime import timedelta
+from typing import Any
+from urllib.parse import urlencode
+
+from django.contrib.contenttypes.models import ContentType
+from django.core.paginator import Page, Paginator
+from django.db.models import Q, QuerySet
+from django.http import HttpRequest
+from django.utils import timezone
+from django.utils.functional import Promise
+from django.utils.safestring import SafeString, mark_safe
+from django.utils.timesince import timesince
+from django.utils.translation import gettext
+from django.utils.translation import gettext_lazy as _
+
+from events.adminrows import moment, pill
+from events.models import SEEN_LATELY, Heartbeat, OutboxItem
+from events.outboxadmin import outbox_line
+
+from .models import Actor, Incident, Responder, TimelineEntry, Via
+from .people import name_of, names_in
+from .preview import card_of
+from .verbs import VERBS, VerbForm
+
+Text = str | Promise
+Kind = TimelineEntry.Kind
+
+ENTRIES_PER_PAGE = 50
+ROWS_SHOWN = 15
+STATUS_PILLS = {"open": "failed", "acknowledged": "late", "resolved": "handled"}
+RESPONDER_PILLS = {"waiting": "pending", "added": "handled", "failed": "failed"}
+KIND_PILLS = {
+    Kind.OPENED: "failed",
+    Kind.REOPENED: "failed",
+    Kind.ACKNOWLEDGED: "late",
+    Kind.RESOLVED: "handled",
+    Kind.FALSE_ALARM: "handled",
+    Kind.REFUSED: "refused",
+}
+OF_PEOPLE = (Kind.MESSAGE, Kind.JOINED, Kind.LEFT)
+PARTS: Mapping[str, tuple[Text, Q]] = {
+    "": (_("All"), Q()),
+    "steps": (_("Steps"), ~Q(kind__in=OF_PEOPLE)),
+    "messages": (_("Messages"), Q(kind=Kind.MESSAGE)),
+    "key": (_("Key entries"), Q(important=True)),
+}
+
+
+def actor(user: Any) -> Actor:
+    """Who acts in the console."""
+    return Actor(Via.ADMIN, name=user.get_full_name() or user.get_username())
+
+
+def chat_url(incident: Incident, message_id: str = "") -> str:
+    """Opens the chat (at a message) in Feishu or Lark; "" while there is none."""
+    if not incident.chat_id:
+        return ""
+    host = "applink.larksuite.com" if "larksuite.com" in incident.bot.domain else "applink.feishu.cn"
+    query = {"openChatId": incident.chat_id} | ({"openMessageId": message_id} if message_id else {})
+    return f"https://{host}/client/chat/open?{urlencode(query)}"
+
+
+def severity_mark(incident: Incident) -> SafeString:
+    return pill(incident.severity.lower(), incident.severity)
+
+
+def status_mark(incident: Incident) -> SafeString:
+    if incident.false_alarm:
+        return pill("handled", gettext("false alarm"))
+    return pill(STATUS_PILLS[incident.status], incident.get_status_display())
+
+
+def extra_marks(incident: Incident) -> list[SafeString]:
+    """What is out of the ordinary about it."""
+    marks = []
+    if incident.is_muted:
+        marks.append(pill("again", gettext("muted")))
+    if incident.drill:
+        marks.append(pill("pending", gettext("drill")))
+    if incident.private:
+        marks.append(pill("private", gettext("private")))
+    return marks
+
+
+def lasted(duration: timedelta) -> str:
+    """In words, two units at most."""
+    now = timezone.now()
+    return gettext("under a minute") if duration < timedelta(minutes=1) else timesince(now - duration, now)
+
+
+def who_was_first(incident: Incident, names: Mapping[str, str]) -> str:
+    """Why a step is not possible any more: who took another one, and when."""
+    steps = {
+        Incident.Status.RESOLVED: ("resolved", _("%(incident)s was resolved by %(person)s at %(time)s.")),
+        Incident.Status.ACKNOWLEDGED: ("acknowledged", _("%(incident)s was taken by %(person)s at %(time)s.")),
+    }
+    if incident.status not in steps:
+        return gettext("%(incident)s is open.") % {"incident": incident}
+    step, words = steps[Incident.Status(incident.status)]
+    open_id, at = getattr(incident, f"{step}_by_open_id"), getattr(incident, f"{step}_at")
+    return str(words) % {
+        "incident": incident,
+        "person": name_of(open_id, getattr(incident, f"{step}_by"), names) or gettext("someone"),
+        "time": timezone.localtime(at).strftime("%m-%d %H:%M") if at else "",
+    }
+
+
+def page_of(incident: Incident, request: HttpRequest, *, operates: bool, bound: VerbForm | None) -> dict[str, Any]:
+    """The page's context; `bound` is a verb's form that was filled in wrongly."""
+    names = names_in([incident])
+    return {
+        "incident": incident,
+        "marks": [severity_mark(incident), status_mark(incident), *extra_marks(incident)],
+        "lasted": lasted(incident.duration),
+        "facts": facts(incident, names),
+        "chat_url": chat_url(incident),
+        "verbs": verb_forms(incident, bound) if operates else [],
+        "people": [(one, name_of(one.open_id, "", names) if one.open_id else one.label, responder_mark(one))
+                   for one in incident.responders.all()],  # fmt: skip
+        "card": mark_safe(card_of(incident, names)),  # draw escapes  # noqa: S308
+        **timeline_of(incident, request, names),
+        **delivery_of(incident, request),
+    }
+
+
+def facts(incident: Incident, names: Mapping[str, str]) -> list[tuple[Text, Any]]:
+    """(words, what) for everything that is known."""
+    by = {
+        step: name_of(getattr(incident, f"{step}_by_open_id"), getattr(incident, f"{step}_by"), names)
+        for step in ("opened", "acknowledged", "resolved")
+    }
+    rows: list[tuple[Text, Any]] = [
+        (_("service"), incident.service),
+        (_("lead"), name_of(incident.lead_open_id, "", names)),
+        (_("opened"), said(incident.opened_at, by["opened"], str(incident.get_source_display()))),
+        (_("acknowledged"), said(incident.acknowledged_at, by["acknowledged"])),
+        (_("resolved"), said(incident.resolved_at, by["resolved"])),
+        (_("resolution note"), incident.resolution_note),
+        (_("description"), incident.description),
+        (_("bot"), incident.bot),
+        (_("chat"), incident.chat_id),
+    ]
+    return [(words, what) for words, what in rows if what]
+
+
+def said(at: Any, *words: str) -> str:
+    time = timezone.localtime(at).strftime("%Y-%m-%d %H:%M") if at else ""
+    return " · ".join(part for part in (time, *words) if part) if at else ""
+
+
+def responder_mark(one: Responder) -> SafeString:
+    return pill(RESPONDER_PILLS[one.status], one.get_status_display())
+
+
+def verb_forms(incident: Incident, bound: VerbForm | None) -> list[tuple[str, VerbForm]]:
+    """The forms that the incident's state allows, the most likely first."""
+    forms = [
+        (name, bound if bound is not None and type(bound) is form else form(incident=incident))
+        for name, form in VERBS.items()
+        if incident.status in form.when
+    ]
+    return sorted(forms, key=lambda one: not one[1].leads)
+
+
+# --- The timeline ------------------------------------------------------------------------------------------
+def timeline_of(incident: Incident, request: HttpRequest, names: Mapping[str, str]) -> dict[str, Any]:
+    part = request.GET.get("part", "")
+    part = part if part in PARTS else ""
+    entries = incident.timeline.filter(PARTS[part][1]).order_by("-happened_at", "-pk")
+    page: Page[Any] = Paginator(entries, ENTRIES_PER_PAGE).get_page(request.GET.get("page"))
+    return {
+        "parts": [(name, words, name == part) for name, (words, _entries) in PARTS.items()],
+        "part": part,
+        "entries": [entry_line(entry, incident, names) for entry in page],
+        "page": page,
+    }
+
+
+def entry_line(entry: TimelineEntry, incident: Incident, names: Mapping[str, str]) -> dict[str, Any]:
+    text = entry.text
+    if entry.kind in (Kind.LEAD, Kind.CALLED_IN):
+        text = "、".join(name_of(one, "", names) if one.startswith("ou_") else one for one in text.split())
+    return {
+        "entry": entry,
+        "at": moment(entry.happened_at),
+        "mark": pill(KIND_PILLS.get(Kind(entry.kind), entry.kind), entry.get_kind_display()),
+        "person": name_of(entry.open_id, entry.person, names),
+        "text": text,
+        "url": chat_url(incident, entry.message_id) if entry.message_id else "",
+    }
+
+
+# --- What is on its way to Feishu --------------------------------------------------------------------------
+def rows_of(incident: Incident) -> QuerySet[OutboxItem]:
+    kind = ContentType.objects.get_for_model(Incident)
+    return OutboxItem.objects.filter(subject_type=kind, subject_id=incident.pk)
+
+
+def delivery_of(incident: Incident, request: HttpRequest) -> dict[str, Any]:
+    statuses = list(rows_of(incident).order_by().values_list("status", flat=True))
+    unfinished = sum(status in OutboxItem.UNFINISHED for status in statuses)
+    return {
+        "unfinished": unfinished,
+        "failed": statuses.count(OutboxItem.Status.FAILED),
+        "calls": len(statuses),
+        "rows": [outbox_line(item) for item in rows_of(incident).order_by("-pk")[:ROWS_SHOWN]],
+        "worker_alive": not unfinished or Heartbeat.objects.alive("worker", SEEN_LATELY),
+        "may_see_rows": request.user.has_perm("events.view_outboxitem"),
+    }

@@ -2,26 +2,32 @@
 
 from collections.abc import Mapping, Sequence
 
+from events import people
 from events.dispatch import Handler
 from events.followup import Step
-from incidents import chat, handlers, presses
+from incidents import chat, handlers, names, presses
 from templates.handlers import greet_conversation, greet_new_members, introduce_bot
 
-# The first handler that does not answer None has reacted. In an incident's chat nobody is greeted.
+# The first handler that does not answer None has reacted; people.learn never does, it keeps names.
+# In an incident's chat nobody is greeted.
 EVENT_ROUTES: Mapping[str, Sequence[Handler]] = {
-    "im.chat.member.user.added_v1": (handlers.joined, greet_new_members),
-    "im.chat.member.user.deleted_v1": (handlers.left,),
+    "im.chat.member.user.added_v1": (people.learn, handlers.joined, greet_new_members),
+    "im.chat.member.user.deleted_v1": (people.learn, handlers.left),
     "im.chat.member.bot.added_v1": (handlers.bot_added, introduce_bot),
     "im.chat.member.bot.deleted_v1": (handlers.disbanded,),
     "im.chat.disbanded_v1": (handlers.disbanded,),
     "im.chat.updated_v1": (handlers.renamed,),
-    "im.message.receive_v1": (handlers.message,),
+    "im.message.receive_v1": (people.learn, handlers.message),
     "im.message.recalled_v1": (handlers.recalled,),
     "im.message.reaction.created_v1": (handlers.reacted,),
     "card.action.trigger": (presses.press,),
-    "p2p_chat_create": (greet_conversation,),
+    "p2p_chat_create": (people.learn, greet_conversation),
     "im.chat.access_event.bot_p2p_chat_entered_v1": (greet_conversation,),
 }
 
 # What goes on when a call that belongs to a chain has ended (events.followup).
-RESULT_ROUTES: Mapping[str, Step] = chat.STEPS
+RESULT_ROUTES: Mapping[str, Step] = {
+    **chat.STEPS,
+    "person": names.on_person,
+    "bot": people.bot_answered,
+}

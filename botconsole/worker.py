@@ -1,4 +1,4 @@
-"""The worker: delivers the outbox, runs failed events again, says that it is alive."""
+"""The worker: delivers the outbox, runs failed events again, reminds, says that it is alive."""
 
 import logging
 import os
@@ -16,11 +16,13 @@ from events.delivery import Delivery
 from events.dispatch import sweep
 from events.followup import sweep_follow_ups
 from events.models import Heartbeat
+from incidents.reminders import remind
 
 log = logging.getLogger(__name__)
 
 HEARTBEAT_SECONDS = 10
 SWEEP_SECONDS = 2
+REMIND_SECONDS = 15
 FINISH_SECONDS = 30  # below the time a supervisor leaves a process after SIGTERM (compose.yaml: 40 s)
 AWAY_SECONDS = 1
 QUIET_SECONDS = 30  # one line about a database that is away is enough for so long
@@ -53,6 +55,7 @@ class Worker:
     def run_once(self) -> None:
         """Does everything that is due now, then returns; `stop()` ends it after the calls in flight."""
         self._delivery.load()
+        remind(timezone.now())
         while not self._stopping.is_set() and (
             sweep() + sweep_follow_ups() + self._delivery.step() or self._delivery.busy
         ):
@@ -80,6 +83,8 @@ class Worker:
         if self._is_time_for("sweep", SWEEP_SECONDS):
             self._guarded(sweep)
             self._guarded(sweep_follow_ups)
+        if self._is_time_for("remind", REMIND_SECONDS):
+            self._guarded(lambda: remind(timezone.now()))
         return self._guarded(self._delivery.step)
 
     def _beat(self) -> int:

@@ -100,6 +100,33 @@ def _find_people(arguments: Json, _: str, __: bytes) -> "BaseRequest":
     return BatchGetIdUserRequest.builder().user_id_type("open_id").request_body(body.build()).build()
 
 
+def _get_person(arguments: Json, _: str, __: bytes) -> "BaseRequest":
+    from lark_oapi.api.contact.v3 import GetUserRequest
+
+    return GetUserRequest.builder().user_id(arguments["open_id"]).user_id_type("open_id").build()
+
+
+def _get_bot(_: Json, __: str, ___: bytes) -> "BaseRequest":
+    from lark_oapi import AccessTokenType, BaseRequest, HttpMethod
+
+    builder = BaseRequest.builder().http_method(HttpMethod.GET).uri("/open-apis/bot/v3/info")
+    return builder.token_types({AccessTokenType.TENANT}).build()
+
+
+def _dissolve_chat(arguments: Json, _: str, __: bytes) -> "BaseRequest":
+    from lark_oapi.api.im.v1 import DeleteChatRequest
+
+    return DeleteChatRequest.builder().chat_id(arguments["chat_id"]).build()
+
+
+def _leave_chat(arguments: Json, _: str, __: bytes) -> "BaseRequest":
+    from lark_oapi.api.im.v1 import DeleteChatMembersRequest, DeleteChatMembersRequestBody
+
+    body = DeleteChatMembersRequestBody.builder().id_list([arguments["app_id"]]).build()
+    request = DeleteChatMembersRequest.builder().chat_id(arguments["chat_id"]).member_id_type("app_id")
+    return request.request_body(body).build()
+
+
 CALLS: Mapping[str, Build] = {
     "send_message": _send_message,
     "reply_message": _reply_message,
@@ -112,4 +139,8 @@ CALLS: Mapping[str, Build] = {
     "add_chat_tab": _add_chat_tab,
     "buzz": _buzz,
     "find_people": _find_people,
+    "dissolve_chat": _dissolve_chat,
+    "leave_chat": _leave_chat,
+    "get_person": _get_person,
+    "get_bot": _get_bot,
 }

@@ -250,7 +250,7 @@ def _read_v2(document: Json) -> Envelope:
     header, payload = _object(document.get("header")), _object(document.get("event"))
     event_id, event_type = text_at(header, "event_id"), text_at(header, "event_type")
     # One message may be pushed under two event ids: Feishu says to go by its message_id.
-    message_id = text_at(payload, "message.message_id") if event_type == "im.message.receive_v1" else ""
+    message_id = _message_key(payload) if event_type == "im.message.receive_v1" else ""
     return Envelope(
         event_id=event_id,
         event_type=event_type,
@@ -280,6 +280,14 @@ def _read_v1(document: Json) -> Envelope:
         dedup_key=event_id,
         body=_without_token(document),
     )
+
+
+def _message_key(payload: Json) -> str:
+    """A message's id; one that was edited since is told apart from what it was."""
+    message_id, edited_at = text_at(payload, "message.message_id"), text_at(payload, "message.update_time")
+    if not message_id or edited_at in ("", text_at(payload, "message.create_time")):
+        return message_id
+    return f"{message_id} {edited_at}"
 
 
 def _object(value: object) -> Json:

@@ -128,6 +128,27 @@ def find_people(
     return queue(bot, "find_people", target=target, arguments=arguments, key=key, **row)
 
 
+def get_person(bot: Bot, *, open_id: str, key: str, **row: Any) -> OutboxItem | None:
+    """What the contact API tells of one person: `user.name`, where the app may know it."""
+    return queue(bot, "get_person", target=open_id, arguments={"open_id": open_id}, key=key, **row)
+
+
+def get_bot(bot: Bot, *, key: str, **row: Any) -> OutboxItem | None:
+    """The bot's own profile: `bot.open_id`, as mentions of it carry."""
+    return queue(bot, "get_bot", target=bot.app_id, arguments={}, key=key, **row)
+
+
+def dissolve_chat(bot: Bot, *, chat_id: str, key: str, **row: Any) -> OutboxItem | None:
+    """Ends a group for everyone; its history is lost for good."""
+    return queue(bot, "dissolve_chat", target=chat_id, arguments={"chat_id": chat_id}, key=key, **row)
+
+
+def leave_chat(bot: Bot, *, chat_id: str, key: str, **row: Any) -> OutboxItem | None:
+    """Takes the bot out of a group; the people stay in it."""
+    arguments = {"chat_id": chat_id, "app_id": bot.app_id}
+    return queue(bot, "leave_chat", target=chat_id, arguments=arguments, key=key, **row)
+
+
 def uuid_of(key: str) -> str:
     """The key as Feishu's `uuid`: itself up to 50 characters, else its start and a hash of all of it."""
     if len(key) <= UUID_LENGTH:

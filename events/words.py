@@ -50,6 +50,10 @@ CALLS: Mapping[str, Text] = {
     "add_chat_tab": _("Add a tab to a group"),
     "buzz": _("Ring phones about a message"),
     "find_people": _("Look people up by e-mail or mobile"),
+    "dissolve_chat": _("Dissolve a group"),
+    "leave_chat": _("Leave a group"),
+    "get_person": _("Ask for a person's name"),
+    "get_bot": _("Ask for the bot's own profile"),
 }
 MESSAGES: Mapping[str, Text] = {
     "interactive": _("Send a card"),

@@ -18,12 +18,15 @@ from django.utils.translation import gettext as _
 from events import outbox
 from events.codes import explain
 from events.models import OutboxItem
+from events.words import call_words
 
 from .cards import alert_card
 
 if TYPE_CHECKING:
     from .models import Actor, Incident, Responder, TimelineEntry
 
+REMINDER = "incident.reminder"
+SETTLES = ("acknowledged", "resolved", "false_alarm", "muted")
 CHAT_NAME_LENGTH = 60
 PEOPLE_PER_CALL = 50
 # The card can no longer be changed in place: recalled, deleted, older than 14 days.
@@ -81,12 +84,36 @@ def show(incident: Incident, entry: TimelineEntry, by: Actor) -> None:
     """Queues what everyone in the chat must see of a change; before there is a chat, its creation shows it."""
     if not incident.chat_id or incident.chat_gone:
         return
+    if entry.kind in SETTLES:
+        forget_reminders(incident)
     _patch(incident)
     if entry.kind in RENAMES:
         _rename(incident)
     if line := _line(incident, entry, by):
         row = _row(incident, f"line:{entry.pk}", "incident.line")
         outbox.send_text(incident.bot, chat_id=incident.chat_id, markup=line, **row)
+
+
+def catch_up(incident: Incident) -> None:
+    """Back in the chat: it is told the present state, whatever was said while nobody could hear it."""
+    rows = type(incident).objects.filter(pk=incident.pk)
+    rows.update(chat_gone=False, revision=F("revision") + 1)
+    incident.refresh_from_db()
+    ours = OutboxItem.objects.filter(key=f"inc:{incident.key}:chat")
+    if incident.card_message_id:
+        _patch(incident)
+    elif ours.exists():
+        _send_card(incident)
+    else:
+        return  # a chat that was imported: nothing is said there
+    _rename(incident)
+    add_responders(incident)
+
+
+def is_our_name(incident: Incident, name: str) -> bool:
+    """Whether we gave the chat this name: the news of it may come when the next name is on its way."""
+    renames = OutboxItem.objects.filter(bot=incident.bot, target=incident.chat_id, call="rename_chat")
+    return name == chat_name(incident) or renames.filter(arguments__name=name).exists()
 
 
 RENAMES = ("acknowledged", "resolved", "false_alarm", "reopened", "severity")
@@ -193,20 +220,15 @@ def on_chat_created(item: OutboxItem) -> None:
     incident = _incident(item)
     if item.status == OutboxItem.Status.FAILED:
         if item.arguments["open_ids"]:
-            item.change_and_retry(
-                open_ids=[]
-            )  # someone cannot be added: the chat first, then everyone by themselves
+            # Someone cannot be added: the chat first, then everyone whom Feishu lets in.
+            item.change_and_retry(open_ids=[])
         else:
             _record(incident, _("The chat could not be made: %s") % _why(item))
         return
     type(incident).objects.filter(pk=incident.pk, chat_id="").update(chat_id=(item.result or {})["chat_id"])
     incident.refresh_from_db()
     incident.responders.filter(open_id__in=item.arguments["open_ids"]).update(status="added")
-    for responder in incident.responders.filter(status="waiting").exclude(open_id=""):
-        if not item.arguments["open_ids"]:
-            _add(incident, [responder])
-    if item.arguments["open_ids"]:
-        add_responders(incident)
+    add_responders(incident)
     _send_card(incident)
     if item.arguments["name"] != chat_name(incident):
         _rename(incident)
@@ -215,6 +237,8 @@ def on_chat_created(item: OutboxItem) -> None:
 def on_members_added(item: OutboxItem) -> None:
     incident, open_ids = _incident(item), item.arguments["open_ids"]
     people = incident.responders.filter(open_id__in=open_ids)
+    if _chat_is_gone(incident, item):
+        return
     if item.status == OutboxItem.Status.FAILED and len(open_ids) > 1:
         for responder in people:  # one of them is the reason; the others must not suffer for it
             _add(incident, [responder])
@@ -296,25 +320,45 @@ def on_line_sent(item: OutboxItem) -> None:
 
 def on_extra(item: OutboxItem) -> None:
     """A pin, a tab, a buzz: nice to have, never in the way."""
-    if item.status == OutboxItem.Status.FAILED:
-        _record(_incident(item), _("Not everything worked: %s") % f"{item.call}, {_why(item)}")
+    incident = _incident(item)
+    if item.status == OutboxItem.Status.FAILED and not _chat_is_gone(incident, item):
+        what = call_words(item.call, item.arguments)
+        _record(incident, _("Not everything worked: %s") % f"{what}, {_why(item)}")
+
+
+def on_reminder(item: OutboxItem) -> None:
+    """A reminder or its buzz: the next one comes anyhow, so a failure is not written down."""
+    _chat_is_gone(_incident(item), item)
+
+
+def forget_reminders(incident: Incident) -> None:
+    """Reminders that Feishu has not taken yet; what they say is no longer true."""
+    rows = OutboxItem.objects.filter(bot=incident.bot, target=incident.chat_id, step=REMINDER)
+    rows.filter(status=OutboxItem.Status.PENDING).delete()
 
 
 def chat_is_gone(incident: Incident, reason: str) -> None:
-    """Nothing more is sent there; what was waiting fails at once, with the reason."""
-    type(incident).objects.filter(pk=incident.pk).update(chat_gone=True)
+    """Nothing more is sent there; what was waiting fails at once, with the reason. Written down once."""
+    news = type(incident).objects.filter(pk=incident.pk, chat_gone=False).update(chat_gone=True)
     waiting = OutboxItem.objects.filter(
         bot=incident.bot, target=incident.chat_id, status=OutboxItem.Status.PENDING
     )
     waiting.update(status=OutboxItem.Status.FAILED, error=reason[:500], followed_up=True)
-    _record(incident, reason)
+    if news:
+        _record(incident, reason)
 
 
 def _on_failure(incident: Incident, item: OutboxItem, message: str) -> None:
-    if item.error_code in CHAT_GONE_CODES:
-        chat_is_gone(incident, _why(item))
-    else:
+    if not _chat_is_gone(incident, item):
         _record(incident, message % _why(item))
+
+
+def _chat_is_gone(incident: Incident, item: OutboxItem) -> bool:
+    """Whether a row failed because there is no chat for us any more."""
+    if item.status != OutboxItem.Status.FAILED or item.error_code not in CHAT_GONE_CODES:
+        return False
+    chat_is_gone(incident, _why(item))
+    return True
 
 
 def _why(item: OutboxItem) -> str:
@@ -348,4 +392,5 @@ STEPS: dict[str, Callable[[OutboxItem], None]] = {
     "incident.patch": on_card_patched,
     "incident.line": on_line_sent,
     "incident.extra": on_extra,
+    REMINDER: on_reminder,
 }

@@ -1,25 +1,29 @@
 """Commands in a chat: the first word of a message that mentions the bot, or of any message in an incident's chat."""
 
-import json
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
-from django.conf import settings
 from django.utils import timezone
 from django.utils.translation import gettext as _
 
 from events.envelope import text_at
 from events.models import Bot, Event
 from events.outbox import at, plain, reply_text
+from events.people import ask_for_the_bot
 
-from . import chat
+from . import chat, names
 from .models import Actor, Incident, Responder, Severity, StepError, TimelineEntry, Via
+from .rights import may, may_open
+from .words import mentions, replace_mentions, typed
 
-DURATION = re.compile(r"^(\d{1,4})\s*(m|min|分钟|h|小时|d|天)?$")
-UNITS = {"h": 60, "小时": 60, "d": 1440, "天": 1440}
+COMMAND_WORD = re.compile(r"[/／](\w+)")  # "/var/log is full" is no command
+DURATION = re.compile(r"(\d{1,4})\s*(m|min|mins|minutes?|分|分钟|h|hours?|小时|d|days?|天)?", re.IGNORECASE)
+HOUR, DAY = 60, 1440
+UNITS = {"h": HOUR, "小": HOUR, "d": DAY, "天": DAY}
+LONGEST_LINE = 200
 TIMELINE_LINES = 10
 
 # In Chinese and English; what follows is the rest of the message.
@@ -51,28 +55,40 @@ class Command:
     people: tuple[str, ...]
 
 
-def parse(bot: Bot, message: dict[str, Any], *, in_incident: bool) -> Command | None:
-    """The command of a message, or None. `/solved` is no `/solve`, and `try /solve` is no command."""
-    if message.get("message_type") != "text":
+def parse(event: Event, message: dict[str, Any], *, in_incident: bool) -> Command | None:
+    """The command of a message, or None. `/solved` is no `/solve`, and `try /solve` is no command.
+
+    Only people command: what another bot writes is an entry of the timeline, nothing more.
+    """
+    if text_at(event.payload, "sender.sender_type") not in ("", "user"):
         return None
-    try:
-        text = str(json.loads(message.get("content") or "{}").get("text", ""))
-    except (ValueError, AttributeError):
-        return None
-    mentions = [mention for mention in message.get("mentions") or [] if isinstance(mention, dict)]
-    to_bot = message.get("chat_type") == "p2p"
-    people = []
-    for mention in mentions:
-        if mention.get("mentioned_type") == "bot":
-            to_bot = to_bot or text_at(mention, "name") == bot.name or not bot.name
-            text = text.replace(text_at(mention, "key"), " ")
-        elif open_id := text_at(mention, "id.open_id"):
+    text, to_bot, people = typed(message), message.get("chat_type") == "p2p", []
+    for mention in mentions(message):
+        open_id, is_bot = text_at(mention, "id.open_id"), mention.get("mentioned_type") == "bot"
+        if is_bot or open_id == event.bot.open_id:
+            to_bot = to_bot or _is_us(event.bot, mention)
+        elif open_id:
             people.append(open_id)
-            text = text.replace(text_at(mention, "key"), " ")
-    word, _sep, rest = text.strip().partition(" ")
-    if not word.startswith("/") or not (to_bot or in_incident):
+    text = replace_mentions(text, {text_at(one, "key"): " " for one in mentions(message)})
+    name, rest = _first_word(text)
+    if not name or not (to_bot or in_incident):
         return None
-    return Command(NAMES.get(word[1:].lower(), ""), " ".join(rest.split()), tuple(dict.fromkeys(people)))
+    return Command(NAMES.get(name, ""), rest, tuple(dict.fromkeys(people)))
+
+
+def _first_word(text: str) -> tuple[str, str]:
+    """The command's name without its slash ("" for what is none) and the rest; people type full-width, too."""
+    word, rest = (*text.split(maxsplit=1), "", "")[:2]
+    found = COMMAND_WORD.fullmatch(word)
+    return (found[1].lower() if found else ""), rest.strip()
+
+
+def _is_us(bot: Bot, mention: dict[str, Any]) -> bool:
+    """Whether the bot that is mentioned is this one; by its name until Feishu has told its open_id."""
+    if bot.open_id:
+        return text_at(mention, "id.open_id") == bot.open_id
+    ask_for_the_bot(bot)
+    return text_at(mention, "name") == bot.name or not bot.name
 
 
 def obey(event: Event, incident: Incident | None, command: Command) -> str:
@@ -98,23 +114,28 @@ def obey(event: Event, incident: Incident | None, command: Command) -> str:
 def refusal(incident: Incident) -> str:
     """Why a step was not possible: who was first."""
     if incident.status == Incident.Status.RESOLVED:
-        who = (
-            at(incident.resolved_by_open_id) if incident.resolved_by_open_id else plain(incident.resolved_by)
-        )
-        moment = (
-            timezone.localtime(incident.resolved_at).strftime("%m-%d %H:%M") if incident.resolved_at else ""
-        )
-        return _("%(incident)s was resolved by %(person)s at %(time)s") % {
-            "incident": incident, "person": who, "time": moment,
-        }  # fmt: skip
+        said = _("%(incident)s was resolved by %(person)s at %(time)s")
+        return said % {
+            "incident": incident,
+            "person": _who(incident, "resolved"),
+            "time": _time(incident.resolved_at),
+        }
     if incident.status == Incident.Status.ACKNOWLEDGED:
-        who = (
-            at(incident.acknowledged_by_open_id)
-            if incident.acknowledged_by_open_id
-            else plain(incident.acknowledged_by)
-        )
-        return _("%(incident)s was taken by %(person)s") % {"incident": incident, "person": who}
+        said = _("%(incident)s was taken by %(person)s")
+        return said % {"incident": incident, "person": _who(incident, "acknowledged")}
     return _("%s is open") % incident
+
+
+def _who(incident: Incident, step: str) -> str:
+    return (
+        at(open_id)
+        if (open_id := getattr(incident, f"{step}_by_open_id"))
+        else plain(names.who(incident, step))
+    )
+
+
+def _time(moment: datetime | None) -> str:
+    return timezone.localtime(moment).strftime("%m-%d %H:%M") if moment else ""
 
 
 def _obey(event: Event, incident: Incident | None, command: Command) -> str:
@@ -123,22 +144,24 @@ def _obey(event: Event, incident: Incident | None, command: Command) -> str:
             "Commands: /ack, /solve note, /reopen reason, /severity P1, /lead @x, /invite @x, /mute 30m,"
             " /note text, /timeline, /incident title"
         )
-    by = Actor(Via.COMMAND, open_id=event.actor_open_id)
+    by = names.actor(event, Via.COMMAND)
     if command.name == "incident":
         return _open(event, command, by)
     if incident is None:
         return _("This chat has no incident. Open one with: /incident title")
+    if not may(command.name, incident, by.open_id):
+        raise UsageError(_("You may not do that here."))
     return COMMANDS[command.name](incident, command, by)
 
 
 def _open(event: Event, command: Command, by: Actor) -> str:
-    allowed = settings.INCIDENT_OPENING_CHATS
-    if allowed and event.chat_id not in allowed:
+    if not may_open(event):
         raise UsageError(_("Incidents cannot be opened from this chat."))
-    if not command.text:
+    title = " ".join(command.text.split())[:200]
+    if not title:
         raise UsageError(_("Write what is broken: /incident payments fail"))
     people = [Responder(open_id=one) for one in dict.fromkeys([event.actor_open_id, *command.people]) if one]
-    incident = Incident.objects.open(bot=event.bot, title=command.text[:200], by=by, responders=people)
+    incident = Incident.objects.open(bot=event.bot, title=title, by=by, responders=people)
     return _("%s is open; its chat is being made, and you are in it.") % incident
 
 
@@ -182,8 +205,8 @@ def _invite(incident: Incident, command: Command, by: Actor) -> str:
 
 
 def _mute(incident: Incident, command: Command, by: Actor) -> str:
-    match = DURATION.match(command.text.lower())
-    minutes = int(match[1]) * UNITS.get(match[2] or "", 1) if match else 0
+    match = DURATION.fullmatch(command.text)
+    minutes = int(match[1]) * UNITS.get((match[2] or "m")[0].lower(), 1) if match else 0
     if not 0 < minutes <= 7 * 1440:
         raise UsageError(_("Write for how long, up to 7 days: /mute 30m, /mute 2h"))
     incident.mute(by, timedelta(minutes=minutes))
@@ -198,14 +221,16 @@ def _note(incident: Incident, command: Command, by: Actor) -> str:
 
 
 def _timeline(incident: Incident, command: Command, by: Actor) -> str:
-    entries = incident.timeline.exclude(kind=TimelineEntry.Kind.MESSAGE, important=False).order_by(
-        "-happened_at"
-    )
-    lines = [
-        f"{timezone.localtime(entry.happened_at):%H:%M} {entry.get_kind_display()} {plain(entry.text)}".rstrip()
-        for entry in reversed(entries[:TIMELINE_LINES])
-    ]
-    return "\n".join(lines)
+    entries = incident.timeline.exclude(kind=TimelineEntry.Kind.MESSAGE, important=False)
+    newest = entries.order_by("-happened_at", "-pk")[:TIMELINE_LINES]
+    return "\n".join(_entry_line(entry) for entry in reversed(newest))
+
+
+def _entry_line(entry: TimelineEntry) -> str:
+    said = " ".join(entry.text.split())
+    said = said if len(said) <= LONGEST_LINE else f"{said[:LONGEST_LINE]}…"
+    person = f" {plain(entry.person)}" if entry.person else ""
+    return f"{timezone.localtime(entry.happened_at):%H:%M} {entry.get_kind_display()}{person} {plain(said)}".rstrip()
 
 
 COMMANDS: Mapping[str, Callable[[Incident, Command, Actor], str]] = {

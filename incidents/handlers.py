@@ -1,14 +1,15 @@
 """Events in an incident's chat: they feed its timeline. Each handler returns None where the chat has no incident."""
 
-import json
-from collections.abc import Callable
 from typing import Any
 
-from events.dispatch import Reaction, handled, ignored
-from events.envelope import dig, parse_time, text_at
-from events.models import Event
+from django.utils.translation import gettext as _
 
-from . import chat, commands
+from events.dispatch import Reaction, handled, ignored
+from events.envelope import parse_time, text_at
+from events.models import Event
+from events.people import names_in
+
+from . import chat, commands, names, words
 from .models import Actor, Incident, TimelineEntry, Via
 
 Kind = TimelineEntry.Kind
@@ -19,32 +20,25 @@ def message(event: Event) -> Reaction | None:
     """im.message.receive_v1: a command is obeyed; in an incident's chat every message is an entry."""
     incident = Incident.objects.in_chat(event.bot, event.chat_id)
     sent = event.payload.get("message")
-    command = commands.parse(
-        event.bot, sent if isinstance(sent, dict) else {}, in_incident=incident is not None
-    )
+    sent = sent if isinstance(sent, dict) else {}
     if incident is not None:
-        _write_message(incident, event)
-    if command is not None:
+        _write_message(incident, event, sent)
+    command = commands.parse(event, sent, in_incident=incident is not None)
+    if command is not None and not _is_edited(sent):
         return handled(commands.obey(event, incident, command))
     return handled(f"in the timeline of {incident}") if incident else None
 
 
 def recalled(event: Event) -> Reaction | None:
     """im.message.recalled_v1: the entry stays, struck out."""
-    entries = TimelineEntry.objects.filter(
-        message_id=text_at(event.payload, "message_id"), incident__bot=event.bot
-    ).exclude(message_id="")
-    return handled("struck out") if entries.update(recalled=True) else None
+    return handled("struck out") if _entries(event).update(recalled=True) else None
 
 
 def reacted(event: Event) -> Reaction | None:
     """im.message.reaction.created_v1: the pin emoji marks a message as a key entry."""
-    if text_at(event.payload, "reaction_type.emoji_type") != PIN_EMOJI:
+    if text_at(event.payload, "reaction_type.emoji_type").lower() != PIN_EMOJI.lower():
         return None
-    entries = TimelineEntry.objects.filter(
-        message_id=text_at(event.payload, "message_id"), incident__bot=event.bot
-    ).exclude(message_id="")
-    return handled("marked as key") if entries.update(important=True) else None
+    return handled("marked as key") if _entries(event).update(important=True) else None
 
 
 def joined(event: Event) -> Reaction | None:
@@ -61,22 +55,19 @@ def disbanded(event: Event) -> Reaction | None:
     incident = Incident.objects.in_chat(event.bot, event.chat_id)
     if incident is None:
         return None
-    gone = (
-        "the chat was dissolved"
-        if event.event_type.endswith("disbanded_v1")
-        else "the bot was removed from the chat"
-    )
+    dissolved = event.event_type.endswith("disbanded_v1")
     with chat.language_of_the_chat():
-        chat.chat_is_gone(incident, gone)
-    return handled(gone)
+        reason = _("The chat was dissolved") if dissolved else _("The bot was removed from the chat")
+        chat.chat_is_gone(incident, reason)
+    return handled("the chat was dissolved" if dissolved else "the bot was removed from the chat")
 
 
 def bot_added(event: Event) -> Reaction | None:
-    """im.chat.member.bot.added_v1: back in the chat, so it can be told things again."""
+    """im.chat.member.bot.added_v1: back in the chat, which is told what it missed."""
     incident = Incident.objects.in_chat(event.bot, event.chat_id)
     if incident is None:
         return None
-    Incident.objects.filter(pk=incident.pk).update(chat_gone=False)
+    chat.catch_up(incident)
     return handled(f"in the chat of {incident}")
 
 
@@ -86,9 +77,9 @@ def renamed(event: Event) -> Reaction | None:
     name = text_at(event.payload, "after_change.name")
     if incident is None or not name:
         return None
-    if name == chat.chat_name(incident) or not event.actor_open_id:
+    if event.actor_open_id in ("", event.bot.open_id) or chat.is_our_name(incident, name):
         return ignored("our own change")
-    incident.write(Kind.CHAT, _actor(event), text=name)
+    incident.write(Kind.CHAT, names.actor(event, Via.CHAT), text=name)
     return handled("in the timeline")
 
 
@@ -100,59 +91,30 @@ def _people(event: Event, kind: str) -> Reaction | None:
     for user in users if isinstance(users, list) else []:
         person = Actor(Via.CHAT, text_at(user, "name")[:120], text_at(user, "user_id.open_id"))
         incident.write(kind, person, happened_at=event.created_at)
+    names.fill(event.bot, names_in(event))
     return handled(f"in the timeline of {incident}")
 
 
-def _write_message(incident: Incident, event: Event) -> None:
-    sent = event.payload.get("message") or {}
-    moment = parse_time(sent.get("create_time")) or event.created_at
-    incident.write(
-        Kind.MESSAGE,
-        _actor(event),
-        text=text_of(sent),
-        message_id=text_at(sent, "message_id"),
-        happened_at=moment,
+def _entries(event: Event) -> Any:
+    """The timeline's entries about the message of an event."""
+    about = TimelineEntry.objects.filter(
+        incident__bot=event.bot, message_id=text_at(event.payload, "message_id")
     )
-    Incident.objects.filter(pk=incident.pk).update(active_at=moment)
+    return about.exclude(message_id="")
 
 
-def _actor(event: Event) -> Actor:
-    return Actor(Via.CHAT, open_id=event.actor_open_id)
+def _write_message(incident: Incident, event: Event, sent: dict[str, Any]) -> None:
+    """One entry for each message; one that comes again, edited, has its words changed."""
+    message_id = text_at(sent, "message_id")
+    with chat.language_of_the_chat():
+        text = words.text_of(sent)
+    if _is_edited(sent) and incident.timeline.filter(message_id=message_id).update(text=text):
+        return
+    moment = parse_time(sent.get("create_time")) or event.created_at
+    by = names.actor(event, Via.CHAT)
+    incident.write(Kind.MESSAGE, by, text=text, message_id=message_id, happened_at=moment)
+    Incident.objects.filter(pk=incident.pk, active_at__lt=moment).update(active_at=moment)
 
 
-def text_of(message: dict[str, Any]) -> str:
-    """A message in words: text and posts as they read, everything else as its kind and name."""
-    kind = str(message.get("message_type") or "")
-    try:
-        content = json.loads(message.get("content") or "{}")
-    except (TypeError, ValueError):
-        content = {}
-    words = _WORDS[kind](content) if kind in _WORDS and isinstance(content, dict) else ""
-    for mention in message.get("mentions") or []:
-        words = words.replace(text_at(mention, "key") or "\0", f"@{text_at(mention, 'name')}")
-    return words or f"[{kind or 'message'}]"
-
-
-def _post(content: dict[str, Any]) -> str:
-    lines = [text_at(content, "title")]
-    for line in content.get("content") or []:
-        parts = line if isinstance(line, list) else []
-        lines.append("".join(_part(part) for part in parts))
-    return "\n".join(line for line in lines if line)
-
-
-def _part(part: Any) -> str:
-    if dig(part, "tag") in ("img", "media"):
-        return "[image]"
-    if dig(part, "tag") == "at":
-        return text_at(part, "user_id")
-    return text_at(part, "text")
-
-
-_WORDS: dict[str, Callable[[dict[str, Any]], str]] = {
-    "text": lambda content: text_at(content, "text"),
-    "post": _post,
-    "image": lambda content: "[image]",
-    "file": lambda content: f"[file] {text_at(content, 'file_name')}",
-    "interactive": lambda content: f"[card] {text_at(content, 'title')}",
-}
+def _is_edited(sent: dict[str, Any]) -> bool:
+    return text_at(sent, "update_time") not in ("", text_at(sent, "create_time"))

@@ -201,6 +201,9 @@ class Incident(models.Model):
     false_alarm = models.BooleanField(_("false alarm"), default=False)
     muted_until = models.DateTimeField(_("muted until"), null=True, blank=True)
     active_at = models.DateTimeField(_("last activity"))
+    # Since the last opening or acknowledgement: see reminders.py.
+    reminder_count = models.PositiveIntegerField(default=0, editable=False)
+    reminded_at = models.DateTimeField(null=True, blank=True, editable=False)
 
     objects: ClassVar[IncidentQuerySet] = IncidentQuerySet.as_manager()  # type: ignore[assignment]
 
@@ -241,6 +244,8 @@ class Incident(models.Model):
             acknowledged_at=timezone.now(),
             acknowledged_by=by.name,
             acknowledged_by_open_id=by.open_id,
+            reminder_count=0,
+            reminded_at=None,
         )
 
     def resolve(self, by: Actor, note: str = "", *, false_alarm: bool = False) -> None:
@@ -274,6 +279,8 @@ class Incident(models.Model):
             resolved_by_open_id="",
             resolution_note="",
             false_alarm=False,
+            reminder_count=0,
+            reminded_at=timezone.now(),
         )
 
     def change_severity(self, by: Actor, severity: str) -> None:
@@ -385,6 +392,7 @@ class TimelineEntry(models.Model):
         CHAT = "chat", _("chat")
         REFUSED = "refused", _("refused press")
         IMPORTED = "imported", _("imported")
+        REMINDED = "reminded", _("reminded")
 
     incident = models.ForeignKey(
         Incident, models.CASCADE, related_name="timeline", verbose_name=_("incident")
@@ -410,3 +418,6 @@ class TimelineEntry(models.Model):
 
     def __str__(self) -> str:
         return f"{self.get_kind_display()} {self.text}".strip()
+
+
+from .rules import ReminderRule as ReminderRule  # noqa: E402  (a module of its own; it needs Severity)

@@ -1,5 +1,6 @@
 """Presses on the alert card: checked, done once, answered with a toast in the presser's language and the new card."""
 
+import re
 from collections.abc import Callable, Mapping
 from datetime import timedelta
 from typing import Any
@@ -13,10 +14,13 @@ from events.dispatch import Reaction, handled
 from events.envelope import text_at
 from events.models import Event
 
-from . import chat
+from . import chat, names
 from .cards import MUTE_MINUTES, NOTE_INPUT, alert_card, is_signed
 from .models import Actor, Incident, StepError, TimelineEntry, Via
+from .rights import may
 
+INCIDENT_ID = re.compile(r"[0-9]{1,18}")
+TWICE = timedelta(minutes=1)  # the same note again so soon is a second click
 LANGUAGES = {"zh_cn": "zh-hans", "en_us": "en"}
 
 
@@ -33,15 +37,17 @@ def press(event: Event) -> Reaction | None:
     )
     if not isinstance(value, dict) or "incident" not in value:
         return None
-    incident = (
-        Incident.objects.select_related("bot", "service")
-        .filter(bot=event.bot, pk=value["incident"] if str(value["incident"]).isdigit() else 0)
-        .first()
-    )
+    incident = _incident(event, str(value["incident"]))
     if incident is None or incident.chat_id != event.chat_id or not is_signed(value, event.chat_id):
-        return _refuse(event, incident)
-    by = Actor(Via.BUTTON, open_id=event.actor_open_id)
+        return _refuse(
+            event, incident, lambda: _("This card cannot be used here. Go to the incident's chat.")
+        )
     action = str(value["action"])
+    if not may(action, incident, event.actor_open_id):
+        return _refuse(
+            event, incident, lambda: _("Only members of the chat can do that. Write a message here first.")
+        )
+    by = names.actor(event, Via.BUTTON)
     try:
         ACTIONS[action](incident, event, by)
     except PressError as error:
@@ -49,24 +55,26 @@ def press(event: Event) -> Reaction | None:
         return handled(f"refused: {text}", _reply("warning", lambda: _(text)))
     except StepError as error:
         now = error.incident
-        return handled(
-            f"{action}: {now.status} already", {**_reply("info", lambda: _who_was_first(now)), **_card(now)}
-        )
+        said = _reply("info", lambda: _who_was_first(now))
+        return handled(f"{action}: {now.status} already", {**said, **_card(now)})
     return handled(
         f"{action} on {incident}", {**_reply("success", lambda: str(DONE[action]())), **_card(incident)}
     )
 
 
-def _refuse(event: Event, incident: Incident | None) -> Reaction:
-    """A forwarded card, a forged value, another chat: refused, and written down where there is an incident."""
+def _incident(event: Event, number: str) -> Incident | None:
+    if not INCIDENT_ID.fullmatch(number):
+        return None
+    return Incident.objects.select_related("bot", "service").filter(bot=event.bot, pk=number).first()
+
+
+def _refuse(event: Event, incident: Incident | None, why: Callable[[], str]) -> Reaction:
+    """A forwarded card, a forged value, a stranger: refused, and written down where there is an incident."""
     if incident is not None:
-        incident.write(
-            TimelineEntry.Kind.REFUSED, Actor(Via.BUTTON, open_id=event.actor_open_id), text=event.chat_id
-        )
-    return handled(
-        "refused press",
-        _reply("error", lambda: _("This card cannot be used here. Go to the incident's chat.")),
-    )
+        by = names.actor(event, Via.BUTTON)
+        text = text_at(event.payload, "action.value.action")[:40]
+        incident.write(TimelineEntry.Kind.REFUSED, by, text=f"{text} {event.chat_id}".strip())
+    return handled("refused press", _reply("error", why))
 
 
 def _ack(incident: Incident, event: Event, by: Actor) -> None:
@@ -93,7 +101,9 @@ def _false_alarm(incident: Incident, event: Event, by: Actor) -> None:
 def _note(incident: Incident, event: Event, by: Actor) -> None:
     if not _typed(event):
         raise PressError(gettext_noop("Write the note first."))
-    incident.note(by, _typed(event))
+    lately = {"happened_at__gt": timezone.now() - TWICE, "kind": TimelineEntry.Kind.NOTE}
+    if not incident.timeline.filter(open_id=by.open_id, text=_typed(event), **lately).exists():
+        incident.note(by, _typed(event))
 
 
 def _reopen(incident: Incident, event: Event, by: Actor) -> None:
@@ -123,13 +133,15 @@ DONE: Mapping[str, Callable[[], str]] = {
 
 
 def _who_was_first(incident: Incident) -> str:
+    if incident.status == Incident.Status.OPEN:
+        return _("It is open already")
     resolved = incident.status == Incident.Status.RESOLVED
-    moment = incident.resolved_at if resolved else incident.acknowledged_at
-    name = incident.resolved_by if resolved else incident.acknowledged_by
+    step, moment = (
+        ("resolved", incident.resolved_at) if resolved else ("acknowledged", incident.acknowledged_at)
+    )
+    said = _("%(person)s resolved it at %(time)s") if resolved else _("%(person)s took it at %(time)s")
     time = timezone.localtime(moment).strftime("%m-%d %H:%M") if moment else ""
-    if not resolved:
-        return _("%(person)s took it at %(time)s") % {"person": name or _("Someone else"), "time": time}
-    return _("%(person)s resolved it at %(time)s") % {"person": name or _("Someone else"), "time": time}
+    return said % {"person": names.who(incident, step) or _("Someone else"), "time": time}
 
 
 def _reply(kind: str, text: Callable[[], str]) -> dict[str, Any]:

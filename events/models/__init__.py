@@ -4,6 +4,7 @@ from .bot import REFUSALS_KEPT, Bot, Refusal, default_domain
 from .event import DELIVERY_TIMES_KEPT, EVENT_RETRY_SECONDS, Event, EventQuerySet
 from .heartbeat import SEEN_LATELY, Heartbeat
 from .outbox import Attempt, OutboxAttachment, OutboxItem, OutboxQuerySet
+from .person import Person
 from .rows import insert, insert_once, storable
 
 __all__ = [
@@ -19,6 +20,7 @@ __all__ = [
     "OutboxAttachment",
     "OutboxItem",
     "OutboxQuerySet",
+    "Person",
     "Refusal",
     "default_domain",
     "insert",

@@ -11,6 +11,7 @@ from django.urls import reverse
 from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 
+from ..envelope import ID_LENGTH
 from ..sealed import SealedField
 
 REFUSALS_KEPT = 200
@@ -49,6 +50,9 @@ class Bot(models.Model):
         default=True,
         help_text=_("A disabled bot stores its events but reacts to none and sends nothing."),
     )
+    open_id = models.CharField(
+        max_length=ID_LENGTH, blank=True, editable=False
+    )  # asked for when first needed
     created_at = models.DateTimeField(_("created at"), default=timezone.now, editable=False)
 
     class Meta:

@@ -139,6 +139,9 @@ INSTALLED_APPS = [
     "django.contrib.sessions",
     "django.contrib.messages",
     "django.contrib.staticfiles",
+    "rest_framework",  # for its translations
+    "drf_spectacular",
+    "drf_spectacular_sidecar",
 ]
 MIDDLEWARE = [
     "botconsole.health.HealthMiddleware",
@@ -178,3 +181,34 @@ WHITENOISE_USE_FINDERS = True  # served from the packages themselves: no collect
 WHITENOISE_AUTOREFRESH = DEBUG
 SESSION_COOKIE_AGE = 14 * 24 * 3600
 LOGIN_URL = "admin:login"
+
+# --- The API (a class named here must stand in a module that imports nothing of rest_framework.views) ------
+REST_FRAMEWORK = {
+    "DEFAULT_AUTHENTICATION_CLASSES": ["botconsole.authentication.ApiKeyAuthentication"],
+    "DEFAULT_PERMISSION_CLASSES": ["botconsole.authentication.HasScope"],
+    "DEFAULT_RENDERER_CLASSES": ["rest_framework.renderers.JSONRenderer"],
+    "DEFAULT_PARSER_CLASSES": ["botconsole.parsers.CappedJSONParser"],
+    "DEFAULT_PAGINATION_CLASS": "botconsole.parsers.OrderedCursorPagination",
+    "DEFAULT_SCHEMA_CLASS": "drf_spectacular.openapi.AutoSchema",
+    "EXCEPTION_HANDLER": "botconsole.problems.problem_response",
+}
+SPECTACULAR_SETTINGS = {
+    "TITLE": "botconsole",
+    "VERSION": "1",
+    "SCHEMA_PATH_PREFIX": "/api/v1",
+    "SERVE_INCLUDE_SCHEMA": False,
+    "SERVE_AUTHENTICATION": [],  # the description of the API is public
+    "SERVE_PERMISSIONS": ["rest_framework.permissions.AllowAny"],
+    "SWAGGER_UI_DIST": "SIDECAR",
+    "SWAGGER_UI_FAVICON_HREF": "SIDECAR",
+    "ENUM_NAME_OVERRIDES": {
+        "Severity": "incidents.models.Severity",
+        "IncidentStatus": "incidents.models.Incident.Status",
+        "ResponderStatus": "incidents.models.Responder.Status",
+        "Via": "incidents.models.Via",
+    },
+    "POSTPROCESSING_HOOKS": [
+        "drf_spectacular.hooks.postprocess_schema_enums",
+        "botconsole.api.describe_what_all_share",
+    ],
+}

@@ -2,6 +2,7 @@
 
 from django.contrib import admin
 from django.urls import path
+from django.urls.resolvers import RoutePattern, URLResolver
 from django.views.generic import RedirectView
 from django.views.i18n import set_language
 
@@ -12,5 +13,8 @@ urlpatterns = [
     path("webhook/event", webhook, name="webhook-only-bot"),
     path("webhook/event/<slug:slug>", webhook, name="webhook"),
     path("admin/", admin.site.urls),
+    # What include() does, but at the first request to it: REST framework is not for processes that answer webhooks.
+    URLResolver(RoutePattern("api/"), "botconsole.api"),
     path("language", set_language, name="set_language"),
 ]
+handler500 = "botconsole.problems.server_error"

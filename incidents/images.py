@@ -1,4 +1,4 @@
-"""Pictures for an alert card: what Feishu takes (im/v1/images: up to 10 MB, these formats), told by their first bytes."""
+"""Pictures for an alert card: what Feishu takes (im/v1/images), told by their first bytes."""
 
 import re
 

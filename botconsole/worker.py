@@ -16,12 +16,14 @@ from events.delivery import Delivery
 from events.dispatch import sweep
 from events.followup import sweep_follow_ups
 from events.models import Heartbeat
+from incidents.exporting import Exporting
 from incidents.reminders import remind
 
 log = logging.getLogger(__name__)
 
 HEARTBEAT_SECONDS = 10
 SWEEP_SECONDS = 2
+EXPORT_SECONDS = 1
 REMIND_SECONDS = 15
 FINISH_SECONDS = 30  # below the time a supervisor leaves a process after SIGTERM (compose.yaml: 40 s)
 AWAY_SECONDS = 1
@@ -37,6 +39,7 @@ class Worker:
         self._wake = threading.Event()
         self._stopping = threading.Event()
         self._delivery = Delivery(settings.CALLS_IN_FLIGHT, self._wake.set)
+        self._exports = Exporting()
         self._said_so = 0.0
         self._started_at = timezone.now()
         self._next: dict[str, float] = {}
@@ -57,7 +60,9 @@ class Worker:
         self._delivery.load()
         remind(timezone.now())
         while not self._stopping.is_set() and (
-            sweep() + sweep_follow_ups() + self._delivery.step() or self._delivery.busy
+            sweep() + sweep_follow_ups() + self._delivery.step()
+            or self._delivery.busy
+            or self._exports.run_due()
         ):
             self._wake.wait(0.05)
             self._wake.clear()
@@ -65,6 +70,7 @@ class Worker:
 
     def stop(self) -> None:
         self._stopping.set()
+        self._exports.stop()
         self._wake.set()
 
     def _finish(self) -> None:
@@ -75,6 +81,7 @@ class Worker:
             self._wake.wait(0.1)
             self._wake.clear()
         self._delivery.close()
+        self._exports.close()
 
     def _turn(self) -> int:
         """One round of everything, each guarded for itself; how much moved."""
@@ -85,6 +92,8 @@ class Worker:
             self._guarded(sweep_follow_ups)
         if self._is_time_for("remind", REMIND_SECONDS):
             self._guarded(lambda: remind(timezone.now()))
+        if self._is_time_for("exports", EXPORT_SECONDS):
+            self._guarded(self._exports.step)
         return self._guarded(self._delivery.step)
 
     def _beat(self) -> int:

@@ -13,21 +13,24 @@ import urllib.parse
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import requests
 from requests.adapters import HTTPAdapter
 
 from .calls import CALLS
 from .codes import Reaction, reaction_to
+from .reads import READS, resource
 
 if TYPE_CHECKING:
     from lark_oapi import BaseRequest
 
 Json = dict[str, Any]
+T = TypeVar("T")
 
 CONNECT_TIMEOUT_SECONDS = 5
 READ_TIMEOUT_SECONDS = 15  # the worker renews its lease meanwhile
+DOWNLOAD_SECONDS = 100  # for one file altogether
 TOKEN_MARGIN_SECONDS = 300
 TOKEN_ERROR_SECONDS = 5  # a failed fetch answers everyone who asks for so long: nobody queues up behind it
 LONGEST_RESET_SECONDS = 3600
@@ -69,6 +72,10 @@ class FeishuError(Exception):
         return self.reaction is not Reaction.RETRY
 
 
+class TooLargeError(FeishuError):
+    """A download that was given up because it is larger than wanted."""
+
+
 @dataclass(frozen=True)
 class Answer:
     """A successful call: `data` of the answer, and what the attempt's row keeps."""
@@ -102,13 +109,25 @@ class FeishuClient:
 
         `build` makes a new request every time: the SDK's request objects must not be used twice.
         """
+        return self._with_token(lambda token: self._send(build(), token))
+
+    def read(self, name: str, arguments: Json) -> Answer:
+        """Makes one of READS (events.reads), which change nothing; raises FeishuError."""
+        return self.execute(lambda: READS[name](arguments))
+
+    def download(self, message_id: str, file_key: str, kind: str, limit_bytes: int) -> bytes:
+        """An image or file (`kind`) of a message; raises TooLargeError above the limit, else FeishuError."""
+        arguments = {"message_id": message_id, "file_key": file_key, "kind": kind}
+        return self._with_token(lambda token: self._stream(resource(arguments), token, limit_bytes))
+
+    def _with_token(self, ask: Callable[[str], T]) -> T:
         token = self._fetch_token()
         try:
-            return self._send(build(), token)
+            return ask(token)
         except FeishuError as error:
             if error.reaction is not Reaction.TOKEN:
                 raise
-        return self._send(build(), self._fetch_token(instead_of=token))
+        return ask(self._fetch_token(instead_of=token))
 
     def bot_info(self) -> Json:
         """`{"app_name", "open_id", "activate_status", ...}` of the app's bot; raises FeishuError."""
@@ -151,9 +170,7 @@ class FeishuClient:
         from lark_oapi import JSON
         from lark_oapi.core.utils import Files
 
-        path = str(request.uri)
-        for name, value in request.paths.items():
-            path = path.replace(f":{name}", urllib.parse.quote(str(value), safe=""))
+        path = _path(request)
         files = Files.extract_files(request.body)
         body = None if request.body is None else json.loads(str(JSON.marshal(request.body)))
         document, status, log_id = self._exchange(
@@ -166,6 +183,33 @@ class FeishuClient:
         )
         data = document.get("data")
         return Answer(data if isinstance(data, dict) else document, status, log_id)
+
+    def _stream(self, request: "BaseRequest", token: str, limit_bytes: int) -> bytes:
+        headers = {"User-Agent": USER_AGENT, "Authorization": f"Bearer {token}"}
+        timeout = (CONNECT_TIMEOUT_SECONDS, READ_TIMEOUT_SECONDS)
+        deadline = time.monotonic() + DOWNLOAD_SECONDS
+        data = bytearray()
+        try:
+            with self._session.get(
+                self.domain + _path(request),
+                params=request.queries,
+                headers=headers,
+                timeout=timeout,
+                stream=True,
+                allow_redirects=False,
+            ) as response:
+                if response.status_code != 200 or _is_answer(response):
+                    _read(response, unsure=False)
+                    raise FeishuError("no file came", http_status=400)
+                for chunk in response.iter_content(64 * 1024):
+                    data += chunk
+                    if len(data) > limit_bytes:
+                        raise TooLargeError(f"larger than {limit_bytes} bytes", http_status=400)
+                    if time.monotonic() > deadline:
+                        raise FeishuError(f"the download took longer than {DOWNLOAD_SECONDS} s")
+        except requests.RequestException as error:
+            raise FeishuError(_network_message(error)) from error
+        return bytes(data)
 
     def _exchange(
         self,
@@ -199,6 +243,19 @@ class FeishuClient:
             unsure = bool(token) and not isinstance(error, requests.exceptions.ConnectTimeout)
             raise FeishuError(_network_message(error), unsure=unsure) from error
         return _read(response, unsure=bool(token))
+
+
+def _is_answer(response: requests.Response) -> bool:
+    """Whether JSON came where a file was asked for; a file that holds JSON comes as an attachment."""
+    headers = response.headers
+    return "Content-Disposition" not in headers and "json" in headers.get("Content-Type", "")
+
+
+def _path(request: "BaseRequest") -> str:
+    path = str(request.uri)
+    for name, value in request.paths.items():
+        path = path.replace(f":{name}", urllib.parse.quote(str(value), safe=""))
+    return path
 
 
 def _session(domain: str) -> requests.Session:

@@ -16,7 +16,7 @@ from django.utils.translation import gettext_lazy as _
 from events.envelope import ID_LENGTH
 from events.models import Bot
 
-from . import chat
+from . import archive, chat
 
 NAME_LENGTH = 120
 
@@ -263,8 +263,9 @@ class Incident(models.Model):
             false_alarm=false_alarm,
         )
 
+    @transaction.atomic
     def reopen(self, by: Actor, reason: str = "") -> None:
-        """It is not over after all; whoever had acknowledged it must do so again."""
+        """It is not over after all; whoever had acknowledged it must do so again. A chat that still stands is kept."""
         self._step(
             TimelineEntry.Kind.REOPENED,
             by,
@@ -282,6 +283,7 @@ class Incident(models.Model):
             reminder_count=0,
             reminded_at=timezone.now(),
         )
+        archive.call_off(self)
 
     def change_severity(self, by: Actor, severity: str) -> None:
         self._step(TimelineEntry.Kind.SEVERITY, by, severity, allowed=self.UNRESOLVED, severity=severity)
@@ -320,6 +322,19 @@ class Incident(models.Model):
             self.refresh_from_db()
             entry = self.write(kind, by, text=text)
             chat.show(self, entry, by)
+
+    # --- Review: `export`, the post-mortem, the archive ----------------------------------------------------
+    def export(self, by: Actor) -> Export:
+        """A zip of everything, made by the worker."""
+        return Export.objects.ask(self, by)
+
+    def draft_post_mortem(self, by: Actor) -> PostMortem:
+        """The post-mortem, drafted from the template if there is none yet."""
+        return PostMortem.objects.draft(self, by)
+
+    def archive(self, by: Actor, *, disband: bool, accept_gaps: bool = False) -> Export:
+        """Exports everything, then dissolves the chat or leaves it; raises StepError while it is unresolved."""
+        return archive.ask(self, by, disband=disband, accept_gaps=accept_gaps)
 
     # --- What belongs to it ------------------------------------------------------------------------------
     def write(self, kind: str, by: Actor, **entry: Any) -> TimelineEntry:
@@ -392,6 +407,8 @@ class TimelineEntry(models.Model):
         CHAT = "chat", _("chat")
         REFUSED = "refused", _("refused press")
         IMPORTED = "imported", _("imported")
+        POST_MORTEM = "post_mortem", _("post-mortem begun")
+        ARCHIVED = "archived", _("archived")
         REMINDED = "reminded", _("reminded")
 
     incident = models.ForeignKey(
@@ -420,4 +437,8 @@ class TimelineEntry(models.Model):
         return f"{self.get_kind_display()} {self.text}".strip()
 
 
+from .review import Export as Export  # noqa: E402
+from .review import FollowUp as FollowUp  # noqa: E402
+from .review import PostMortem as PostMortem  # noqa: E402
+from .review import PostMortemTemplate as PostMortemTemplate  # noqa: E402
 from .rules import ReminderRule as ReminderRule  # noqa: E402  (a module of its own; it needs Severity)

@@ -4,6 +4,7 @@ from typing import Any
 
 from botconsole.sandbox.call import Call, page
 from botconsole.sandbox.chats import MOST_BOTS, MOST_USERS, group, is_manager
+from botconsole.sandbox.doings import move_bot
 from botconsole.sandbox.errors import PlatformError
 from botconsole.sandbox.people import ID_KINDS, find
 from botconsole.sandbox.store import Row
@@ -58,9 +59,15 @@ def members(world: World, call: Call) -> dict[str, Any]:
 
 
 def remove(world: World, call: Call) -> dict[str, Any]:
+    """People by whoever manages the group; the bot itself, by its app_id, may always leave."""
     chat = group(world, call.params["chat_id"])
-    kind = call.choice("member_id_type", ID_KINDS, "open_id")
+    kind = call.choice("member_id_type", (*ID_KINDS, "app_id"), "open_id")
     ids = list(dict.fromkeys(call.texts("id_list", MOST_USERS, 232001)))
+    if kind == "app_id":
+        if ids == [world.config.app_id]:
+            move_bot(world, chat, inside=False)
+            return {"invalid_id_list": []}
+        return {"invalid_id_list": ids}
     if not is_manager(chat):
         raise PlatformError(232002)
     found = {value: find(world, kind, value) for value in ids}

@@ -1,0 +1,97 @@
+"""`manage.py export_incident INC-1 --to DIR`: writes everything about an incident into a folder."""
+
+import shutil
+import tempfile
+from argparse import ArgumentParser
+from pathlib import Path
+from typing import Any
+
+from django.core.management.base import BaseCommand, CommandError
+
+from events.codes import explain
+from events.feishu import FeishuError
+from events.sealed import UnsealError
+from incidents.chat import language_of_the_chat
+from incidents.export import as_files
+from incidents.history import collect
+from incidents.models import Incident
+
+BAR = 30
+INCOMPLETE = 3  # the exit code of an export that was written, but lacks something
+
+
+class Command(BaseCommand):
+    help = (
+        "Writes the chat's whole history, the timeline and the figures of an incident into DIR/INC-1: Markdown,"
+        " JSON, HTML, attachments. Exit codes: 0 all of it, 1 nothing was written, 3 written, but something is"
+        " missing."
+    )
+
+    def add_arguments(self, parser: ArgumentParser) -> None:
+        parser.add_argument("number", metavar="INC-1", help="the incident's number")
+        parser.add_argument("--to", metavar="DIR", default=".", help="where the folder is made (default: here)")
+
+    def handle(self, *args: Any, **options: Any) -> None:
+        incident = find(options["number"])
+        folder = Path(options["to"]).expanduser() / incident.number
+        try:
+            folder.parent.mkdir(parents=True, exist_ok=True)
+            with language_of_the_chat():
+                record = collect(incident, self._progress)
+                files = as_files(record)
+            replace_folder(folder, files)
+        except FeishuError as error:
+            self._end_line()
+            explanation = explain(error.code)
+            code = "" if error.code is None else f"{error.code} "
+            raise CommandError(
+                f"Feishu: {code}{error.message}. {explanation.meaning}. Nothing was written; run it again later."
+            ) from error
+        except UnsealError as error:
+            raise CommandError(str(error)) from error
+        except OSError as error:
+            self._end_line()
+            raise CommandError(f"{folder}: {error.strerror or error}") from error
+        self._end_line()
+        self.stdout.write(f"{folder}: {len(record.messages)} messages, {len(record.files)} attachments")
+        for text in record.missing:
+            self.stderr.write(f"missing: {text}")
+        if record.missing:
+            raise SystemExit(INCOMPLETE)
+
+    def _progress(self, done: int, total: int) -> None:
+        filled = BAR * done // max(total, 1)
+        line = f"[{'#' * filled}{'.' * (BAR - filled)}] {done}/{total}"
+        # On a terminal one line that moves; in a log nothing until the end.
+        if self.stdout.isatty():
+            self.stdout.write(f"\r{line}", ending="")
+            self.stdout.flush()
+
+    def _end_line(self) -> None:
+        if self.stdout.isatty():
+            self.stdout.write("")
+
+
+def find(number: str) -> Incident:
+    """The incident of `INC-1`, `inc-1` or `1`."""
+    digits = number.upper().removeprefix("INC-")
+    rows = Incident.objects.select_related("bot", "service")
+    incident = rows.filter(pk=int(digits)).first() if digits.isdecimal() and len(digits) < 19 else None
+    if incident is None:
+        raise CommandError(f"There is no incident {number}.")
+    return incident
+
+
+def replace_folder(folder: Path, files: dict[str, bytes]) -> None:
+    """The folder with these files, whole or not at all; an older export of the same incident goes."""
+    fresh = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
+    try:
+        for path, data in files.items():
+            (fresh / path).parent.mkdir(parents=True, exist_ok=True)
+            (fresh / path).write_bytes(data)
+        fresh.chmod(0o755)
+        if folder.exists():
+            shutil.rmtree(folder)
+        fresh.rename(folder)
+    finally:
+        shutil.rmtree(fresh, ignore_errors=True)

@@ -1,0 +1,279 @@
+"""What is kept for the review of an incident: exports, the post-mortem and its follow-ups. Loaded by models.py."""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING, ClassVar
+
+from django.db import models, transaction
+from django.db.models import F, Q
+from django.utils import timezone
+from django.utils.translation import gettext_lazy as _
+
+from events.envelope import ID_LENGTH
+from events.models import storable
+
+if TYPE_CHECKING:
+    from .models import Actor, Incident
+
+NAME_LENGTH = 120
+LEASE = timedelta(minutes=3)  # above the time of the longest single call
+# The wait after the 1st, 2nd, ... try; then the export has failed until somebody retries it.
+RETRY_SECONDS = (30, 120, 600, 1800)
+
+
+class LostError(Exception):
+    """The export is no longer this worker's: its lease ran out, and another one has it."""
+
+
+class ExportQuerySet(models.QuerySet["Export"]):
+    @transaction.atomic
+    def ask(self, incident: Incident, by: Actor, *, then: str = "", accept_gaps: bool = False) -> Export:
+        """An export that the worker makes; one that waits or runs for the same purpose is taken for it."""
+        type(incident).objects.select_for_update().get(pk=incident.pk)
+        waiting = self.filter(incident=incident, then=then, status__in=Export.UNFINISHED).first()
+        return waiting or self.create(
+            incident=incident,
+            then=then,
+            accept_gaps=accept_gaps,
+            requested_by=by.name,
+            requested_by_open_id=by.open_id,
+            via=by.via,
+        )
+
+    def due(self, now: datetime) -> ExportQuerySet:
+        """What waits for its (next) try, and what a worker left behind."""
+        waiting = Q(status=Export.Status.WAITING, next_try_at__lte=now)
+        abandoned = Q(status=Export.Status.RUNNING, leased_until__lt=now)
+        return self.filter(waiting | abandoned).order_by("pk")
+
+    def claim(self, now: datetime) -> Export | None:
+        """Leases the oldest due export to the caller; of several workers one gets it."""
+        for export in self.due(now).select_related("incident__bot", "incident__service")[:10]:
+            rows = self.due(now).filter(pk=export.pk, tries=export.tries).order_by()
+            if not rows.update(status=Export.Status.RUNNING, tries=F("tries") + 1, leased_until=now + LEASE):
+                continue
+            export.status, export.tries = Export.Status.RUNNING, export.tries + 1
+            if export.tries > len(RETRY_SECONDS) + 1:
+                export.fail(_("The worker was stopped in the middle too often."), again=False)
+                continue
+            return export
+        return None
+
+
+class Export(models.Model):
+    """A job: the whole of an incident as a zip. `then` is what an archive does when it is done."""
+
+    class Status(models.TextChoices):
+        WAITING = "waiting", _("waiting")
+        RUNNING = "running", _("running")
+        DONE = "done", _("done")
+        FAILED = "failed", _("failed")
+
+    class Then(models.TextChoices):
+        NOTHING = "", _("nothing more")
+        DISBAND = "disband", _("dissolve the chat")
+        LEAVE = "leave", _("leave the chat")
+
+    UNFINISHED = (Status.WAITING, Status.RUNNING)
+
+    incident = models.ForeignKey(
+        "incidents.Incident", models.CASCADE, related_name="exports", verbose_name=_("incident")
+    )
+    requested_by = models.CharField(_("requested by"), max_length=NAME_LENGTH, blank=True)
+    requested_by_open_id = models.CharField(max_length=ID_LENGTH, blank=True)
+    via = models.CharField(_("by way of"), max_length=10)
+    requested_at = models.DateTimeField(_("requested at"), default=timezone.now)
+    status = models.CharField(_("status"), max_length=10, choices=Status.choices, default=Status.WAITING)
+    then = models.CharField(_("then"), max_length=10, choices=Then.choices, blank=True)
+    accept_gaps = models.BooleanField(_("even if something is missing"), default=False)
+    done = models.PositiveIntegerField(_("done"), default=0)
+    total = models.PositiveIntegerField(_("of"), default=0)
+    tries = models.PositiveIntegerField(_("tries"), default=0)
+    next_try_at = models.DateTimeField(_("next try at"), default=timezone.now)
+    leased_until = models.DateTimeField(null=True, blank=True, editable=False)
+    error = models.CharField(_("error"), max_length=500, blank=True)
+    missing = models.JSONField(_("missing"), default=list, blank=True)
+    size = models.PositiveBigIntegerField(_("size"), default=0)
+    finished_at = models.DateTimeField(_("finished at"), null=True, blank=True)
+
+    objects: ClassVar[ExportQuerySet] = ExportQuerySet.as_manager()  # type: ignore[assignment]
+
+    class Meta:
+        verbose_name = _("export")
+        verbose_name_plural = _("exports")
+        ordering = ("-pk",)
+        indexes = (
+            models.Index(
+                fields=("next_try_at",), condition=Q(status__in=("waiting", "running")), name="export_due"
+            ),
+        )
+
+    def __str__(self) -> str:
+        return f"{self.incident} {self.get_status_display()}"
+
+    @property
+    def is_unfinished(self) -> bool:
+        return self.status in Export.UNFINISHED
+
+    @property
+    def file_name(self) -> str:
+        return f"{self.incident.number}-{timezone.localtime(self.requested_at):%Y%m%d-%H%M}.zip"
+
+    @property
+    def by(self) -> Actor:
+        from .models import Actor
+
+        return Actor(self.via, self.requested_by, self.requested_by_open_id)
+
+    def progress(self, done: int, total: int) -> None:
+        """Tells how far it is, and renews the lease; raises LostError."""
+        self._update(done=done, total=total, leased_until=timezone.now() + LEASE)
+
+    @transaction.atomic
+    def finish(self, data: bytes, missing: list[str]) -> None:
+        """The zip is stored, and what an archive wanted afterwards is queued, or neither."""
+        from . import archive
+
+        self._update(
+            status=Export.Status.DONE,
+            finished_at=timezone.now(),
+            missing=[storable(text) for text in missing],
+            size=len(data),
+            error="",
+            leased_until=None,
+        )
+        ExportFile.objects.update_or_create(export=self, defaults={"data": data})
+        archive.export_ended(self)
+
+    @transaction.atomic
+    def fail(self, error: object, *, again: bool) -> None:
+        """It did not work this time; `again`: it is tried again by itself while tries are left."""
+        from . import archive
+
+        again = again and self.tries <= len(RETRY_SECONDS)
+        wait = timedelta(seconds=RETRY_SECONDS[self.tries - 1] if again else 0)
+        self._update(
+            status=Export.Status.WAITING if again else Export.Status.FAILED,
+            next_try_at=timezone.now() + wait,
+            finished_at=None if again else timezone.now(),
+            error=storable(str(error))[:500],
+            leased_until=None,
+        )
+        if not again:
+            archive.export_ended(self)
+
+    def release(self) -> None:
+        """The worker stops: another one begins at once."""
+        self._update(status=Export.Status.WAITING, tries=self.tries - 1, leased_until=None)
+
+    def retry(self) -> bool:
+        """A failed export is made after all; False if it has not failed."""
+        rows = Export.objects.filter(pk=self.pk, status=Export.Status.FAILED)
+        return bool(
+            rows.update(
+                status=Export.Status.WAITING, tries=0, next_try_at=timezone.now(), error="", finished_at=None
+            )
+        )
+
+    def _update(self, **changes: object) -> None:
+        rows = Export.objects.filter(pk=self.pk, status=Export.Status.RUNNING, tries=self.tries)
+        if not rows.update(**changes):
+            raise LostError(str(self.pk))
+        for name, value in changes.items():
+            setattr(self, name, value)
+
+
+class ExportFile(models.Model):
+    """The zip of an export; in a table of its own, so that lists do not load it."""
+
+    export = models.OneToOneField(Export, models.CASCADE, related_name="file", primary_key=True)
+    data = models.BinaryField()
+
+    def __str__(self) -> str:
+        return f"{len(self.data)} bytes"
+
+
+class PostMortemTemplate(models.Model):
+    """What a post-mortem begins with, once somebody has changed it: one row, else the built-in text."""
+
+    body = models.TextField(_("text"))
+    changed_by = models.CharField(_("changed by"), max_length=NAME_LENGTH, blank=True)
+    changed_at = models.DateTimeField(_("changed at"), auto_now=True)
+
+    class Meta:
+        verbose_name = _("post-mortem template")
+        verbose_name_plural = _("post-mortem template")
+
+    def __str__(self) -> str:
+        return self.body[:40]
+
+
+class PostMortemQuerySet(models.QuerySet["PostMortem"]):
+    @transaction.atomic
+    def draft(self, incident: Incident, by: Actor) -> PostMortem:
+        """The incident's post-mortem, made from the template if there is none yet."""
+        from . import postmortem
+        from .models import TimelineEntry
+
+        type(incident).objects.select_for_update().get(pk=incident.pk)
+        body = postmortem.drafted(incident)
+        page, made = self.get_or_create(incident=incident, defaults={"body": body, "created_by": by.name})
+        if made:
+            incident.write(TimelineEntry.Kind.POST_MORTEM, by)
+        return page
+
+
+class PostMortem(models.Model):
+    """What was learned from an incident, written by people; never made by itself."""
+
+    incident = models.OneToOneField(
+        "incidents.Incident", models.CASCADE, related_name="post_mortem", verbose_name=_("incident")
+    )
+    body = models.TextField(_("text"))
+    revision = models.PositiveIntegerField(default=1, editable=False)
+    created_by = models.CharField(_("created by"), max_length=NAME_LENGTH, blank=True)
+    created_at = models.DateTimeField(_("created at"), default=timezone.now)
+    updated_by = models.CharField(_("changed by"), max_length=NAME_LENGTH, blank=True)
+    updated_at = models.DateTimeField(_("changed at"), auto_now=True)
+
+    objects: ClassVar[PostMortemQuerySet] = PostMortemQuerySet.as_manager()  # type: ignore[assignment]
+
+    class Meta:
+        verbose_name = _("post-mortem")
+        verbose_name_plural = _("post-mortems")
+
+    def __str__(self) -> str:
+        return str(self.incident)
+
+    def write(self, body: str, by: Actor, revision: int) -> bool:
+        """Stores the text; False if somebody else changed it since `revision`."""
+        rows = PostMortem.objects.filter(pk=self.pk, revision=revision)
+        changes = {"body": body, "updated_by": by.name, "updated_at": timezone.now()}
+        return bool(rows.update(revision=F("revision") + 1, **changes))
+
+    def as_markdown(self) -> str:
+        """The text, and its follow-ups as a list."""
+        from . import postmortem
+
+        return postmortem.as_markdown(self)
+
+
+class FollowUp(models.Model):
+    """Something to be done so that it does not happen again."""
+
+    post_mortem = models.ForeignKey(
+        PostMortem, models.CASCADE, related_name="follow_ups", verbose_name=_("post-mortem")
+    )
+    text = models.CharField(_("what"), max_length=300)
+    owner = models.CharField(_("owner"), max_length=NAME_LENGTH, blank=True)
+    due_on = models.DateField(_("due on"), null=True, blank=True)
+    done = models.BooleanField(_("done"), default=False)
+
+    class Meta:
+        verbose_name = _("follow-up")
+        verbose_name_plural = _("follow-ups")
+        ordering = ("pk",)
+
+    def __str__(self) -> str:
+        return self.text

@@ -29,6 +29,9 @@ from incidents.models import Incident
 from templates.models import WelcomeTemplate
 from templates.starters import make_starters
 
+from .apikeyadmin import ApiKeyAdmin
+from .models import ApiKey
+
 Text = str | Promise
 
 # The menu, in the order of an operator's day: the words, and the model whose list it opens.
@@ -40,6 +43,7 @@ MENU: tuple[tuple[Text, str], ...] = (
     (_("Services"), "incidents.service"),
     (_("Bots"), "events.bot"),
     (_("Refused requests"), "events.refusal"),
+    (_("API keys"), "botconsole.apikey"),
     (_("Users"), "auth.user"),
     (_("Groups"), "auth.group"),
 )
@@ -99,6 +103,7 @@ class ConsoleAdminSite(AdminSite):
     def __init__(self, name: str = "admin") -> None:
         super().__init__(name)
         self.register(Bot, ConsoleBotAdmin)
+        self.register(ApiKey, ApiKeyAdmin)
 
     def each_context(self, request: HttpRequest) -> dict[str, Any]:
         return {**super().each_context(request), "menu": self.menu(request)}

@@ -50,14 +50,15 @@ def answer_once(post: Callable[..., Response], request: Request, *args: Any, **k
     if not IDEMPOTENCY_KEY.fullmatch(key):
         raise ValidationError({"Idempotency-Key": [_("1 to 200 visible ASCII characters are needed.")]})
     asked = json.dumps([request.path, request.data], sort_keys=True).encode()
-    row = IdempotencyKey(api_key=request.auth, key=key, request_hash=hashlib.sha256(asked).hexdigest())
+    api_key: Any = request.auth
+    row = IdempotencyKey(api_key=api_key, key=key, request_hash=hashlib.sha256(asked).hexdigest())
     with transaction.atomic():
         if insert_once(row):
             response = post(request, *args, **kwargs)
             row.status, row.body = response.status_code, JSONRenderer().render(response.data).decode()
             row.save(update_fields=["status", "body"])
             return response
-    first = IdempotencyKey.objects.get(api_key=request.auth, key=key)
+    first = IdempotencyKey.objects.get(api_key=api_key, key=key)
     if first.request_hash != row.request_hash:
         raise KeyReusedError(_("This Idempotency-Key was used for another request."))
     return Response(json.loads(first.body), first.status, headers={"Idempotency-Replayed": "true"})
@@ -65,6 +66,8 @@ def answer_once(post: Callable[..., Response], request: Request, *args: Any, **k
 
 class IdempotentPosts(APIView):
     """A view whose POSTs honour the header Idempotency-Key."""
+
+    post: Callable[..., Response]
 
     def initial(self, request: Request, *args: Any, **kwargs: Any) -> None:
         super().initial(request, *args, **kwargs)
@@ -77,7 +80,7 @@ class Incidents(IdempotentPosts, IncidentViewSet):
 
 
 # --- The description ------------------------------------------------------------------------------------
-class ApiKeyScheme(OpenApiAuthenticationExtension):
+class ApiKeyScheme(OpenApiAuthenticationExtension):  # type: ignore[no-untyped-call]
     target_class = "botconsole.authentication.ApiKeyAuthentication"
     name = "API key"
 

@@ -39,11 +39,11 @@ class ApiKeyManager(models.Manager["ApiKey"]):
         if unknown := [scope for scope in scopes if scope not in SCOPES]:
             message = _("Unknown scope: %(unknown)s. There are: %(known)s")
             raise ValidationError(message, params={"unknown": ", ".join(unknown), "known": ", ".join(SCOPES)})
-        prefix, secret = secrets.token_hex(4), secrets.token_hex(20)
-        key = ApiKey(name=name, prefix=prefix, secret_hash=_hash(secret), scopes=scopes)
+        key = ApiKey(name=name, scopes=scopes)
+        text = key.make_secret()
         key.full_clean()
         key.save()
-        return key, f"bc_{prefix}_{secret}"
+        return key, text
 
     def find(self, text: str) -> ApiKey | None:
         """The key that this text is, unless it was revoked."""
@@ -75,6 +75,12 @@ class ApiKey(models.Model):
 
     def __str__(self) -> str:
         return f"{self.name} (bc_{self.prefix}_…)"
+
+    def make_secret(self) -> str:
+        """Gives a new key, before it is saved, its prefix and hash; the text is there this once."""
+        secret = secrets.token_hex(20)
+        self.prefix, self.secret_hash = secrets.token_hex(4), _hash(secret)
+        return f"bc_{self.prefix}_{secret}"
 
     def allows(self, scope: str, *, reading: bool = False) -> bool:
         return scope in self.scopes or (reading and f"{scope}:read" in self.scopes)

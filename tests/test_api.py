@@ -8,6 +8,7 @@ from io import StringIO
 from typing import Any
 
 import pytest
+from django.contrib.auth.models import Permission, User
 from django.core.management import CommandError, call_command
 from django.db import connection, connections
 from django.test import Client
@@ -629,3 +630,73 @@ def test_whoever_answers_webhooks_does_not_load_the_api() -> None:
     )
     printed = [line for line in done.stdout.splitlines() if " WARNING " not in line]
     assert printed == ["[]", "401 True False"], done.stderr
+
+
+# --- Keys in the console --------------------------------------------------------------------------------
+KEYS = "/admin/botconsole/apikey/"
+
+
+def staff(*verbs: str) -> Client:
+    user = User.objects.create_user("staff", is_staff=True)
+    user.user_permissions.set(Permission.objects.filter(codename__in=[f"{verb}_apikey" for verb in verbs]))
+    client = Client(headers={"accept-language": "en"})
+    client.force_login(user)
+    return client
+
+
+def test_a_key_made_in_the_console_is_shown_once_and_works(db: None) -> None:
+    client = staff("add", "view")
+    page = client.post(f"{KEYS}add/", {"name": "ci", "scopes": ["incidents:read"]})
+    text = page.content.decode().split('<code id="api-key">')[1].split("<")[0]
+    assert Client(headers={"authorization": f"Bearer {text}"}).get(INCIDENTS).status_code == 200
+    secret = text.split("_")[2]
+    key = ApiKey.objects.get()
+    for url in (KEYS, f"{KEYS}{key.pk}/change/", f"{KEYS}{key.pk}/history/"):
+        assert secret not in client.get(url).content.decode()
+    assert not any(secret in str(cookie) for cookie in client.cookies.values())
+
+
+@pytest.mark.parametrize(
+    "fields", [{"name": "ci"}, {"name": "ci", "scopes": ["admin"]}, {"scopes": ["incidents"]}]
+)
+def test_the_console_makes_no_key_without_name_and_known_scopes(db: None, fields: dict[str, Any]) -> None:
+    assert staff("add", "view").post(f"{KEYS}add/", fields).status_code == 200
+    assert not ApiKey.objects.exists()
+
+
+@pytest.mark.parametrize(("verbs", "revoked"), [(("view", "change"), True), (("view",), False), ((), False)])
+def test_a_key_is_revoked_in_the_list_by_who_may_change_it(
+    api: Client, verbs: tuple[str, ...], revoked: bool
+) -> None:
+    key = ApiKey.objects.get()
+    staff(*verbs).post(KEYS, {"action": "revoke", "_selected_action": [key.pk]})
+    key.refresh_from_db()
+    assert key.revoked is revoked
+
+
+def test_a_key_is_neither_edited_nor_deleted(api: Client) -> None:
+    client, key = staff("view", "change", "delete"), ApiKey.objects.get()
+    client.post(f"{KEYS}{key.pk}/change/", {"name": "other", "scopes": ["incidents:private"]})
+    assert client.post(f"{KEYS}{key.pk}/delete/", {"post": "yes"}).status_code == 403
+    key.refresh_from_db()
+    assert (key.name, key.scopes) == ("deploy-bot", ["incidents"])
+
+
+def test_nobody_sees_the_keys(db: None) -> None:
+    assert Client().get(KEYS).status_code == 302
+    assert staff().get(KEYS).status_code == 403
+
+
+# --- The documentation in a browser ---------------------------------------------------------------------
+@pytest.mark.browser
+@pytest.mark.django_db(transaction=True)
+def test_the_docs_show_every_step_and_the_browser_complains_of_nothing(live_server: Any, page: Any) -> None:
+    complaints: list[str] = []
+    page.on("console", lambda message: complaints.append(message.text) if message.type == "error" else None)
+    page.on("pageerror", lambda error: complaints.append(str(error)))
+    page.goto(f"{live_server.url}/api/docs")
+    page.wait_for_selector("#swagger-ui .opblock", timeout=20_000)
+    assert page.locator(".opblock").count() == 12
+    page.click(".opblock-post >> nth=0")
+    page.wait_for_selector(".opblock-body")
+    assert complaints == []

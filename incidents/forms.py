@@ -86,7 +86,12 @@ class OpenIdsField(LinesField):
 
 class OpenIdField(forms.CharField):
     widget = forms.TextInput(
-        attrs={"class": "vTextField code", "list": "known-people", "spellcheck": "false", "autocomplete": "off"}
+        attrs={
+            "class": "vTextField code",
+            "list": "known-people",
+            "spellcheck": "false",
+            "autocomplete": "off",
+        }
     )
 
     def clean(self, value: Any) -> str:
@@ -107,7 +112,9 @@ class IncidentForm(forms.ModelForm[Incident]):
     image = forms.FileField(
         label=_("Image"),
         required=False,
-        help_text=_("PNG, JPEG, WebP, GIF, BMP, TIFF or ICO, at most 10 MB. It joins the card once it is uploaded."),
+        help_text=_(
+            "PNG, JPEG, WebP, GIF, BMP, TIFF, ICO or HEIC, at most 10 MB; on the card once uploaded."
+        ),
     )
 
     class Meta:
@@ -144,14 +151,23 @@ class IncidentForm(forms.ModelForm[Incident]):
 class ImportForm(forms.Form):
     """An existing chat as an incident, for a retrospective."""
 
-    OUTCOMES = ((Incident.Status.RESOLVED, _("It is over")), (Incident.Status.OPEN, _("It is still going on")))
+    required_css_class = "required"
+    OUTCOMES = (
+        (Incident.Status.RESOLVED, _("It is over")),
+        (Incident.Status.OPEN, _("It is still going on")),
+    )
 
     bot = forms.ModelChoiceField(Bot.objects.all(), label=_("Bot"), help_text=_("It must be in the chat."))
     chat_id = forms.CharField(
         label=_("Chat id"),
         max_length=128,
         widget=forms.TextInput(
-            attrs={"class": "vTextField code", "list": "known-chats", "placeholder": "oc_...", "autocomplete": "off"}
+            attrs={
+                "class": "vTextField code",
+                "list": "known-chats",
+                "placeholder": "oc_...",
+                "autocomplete": "off",
+            }
         ),
     )
     title = forms.CharField(

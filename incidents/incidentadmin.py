@@ -26,16 +26,18 @@ from .forms import ImportForm, IncidentForm
 from .incidentfilters import AgeFilter
 from .incidentpage import (
     actor,
+    calls_of,
     chat_url,
     extra_marks,
     lasted,
     page_of,
     severity_mark,
+    state_of,
     status_mark,
     who_was_first,
 )
 from .models import Incident, Responder, Service, StepError
-from .people import known_people, name_of, names_in
+from .people import known_people, leads_of, name_of, names_for
 from .preview import preview
 from .verbs import VERBS, VerbForm
 
@@ -48,9 +50,9 @@ class IncidentList(ChangeList):
     def get_results(self, request: HttpRequest) -> None:
         super().get_results(request)
         rows: list[Any] = list(self.result_list)
-        names = names_in(rows) if any(row.lead_open_id for row in rows) else {}
+        names = leads_of(rows)
         for row in rows:
-            row.lead_name = name_of(row.lead_open_id, "", names)
+            row.lead_name = name_of(row.lead_open_id, names.get((row.bot_id, row.lead_open_id), ""), {})
         self.result_list = rows
 
 
@@ -76,6 +78,7 @@ class IncidentAdmin(ReadOnlyAdmin[Incident]):
             path("preview/", site.admin_view(self.preview_view), name="incidents_incident_preview"),
             path("import/", site.admin_view(self.import_view), name="incidents_incident_import"),
             path("<int:pk>/do/<slug:verb>/", site.admin_view(self.verb_view), name="incidents_incident_do"),
+            path("<int:pk>/state/", site.admin_view(self.state_view), name="incidents_incident_state"),
             *super().get_urls(),
         ]
 
@@ -138,7 +141,7 @@ class IncidentAdmin(ReadOnlyAdmin[Incident]):
 
     @admin.display(description=_("chat"))
     def chat(self, incident: Incident) -> SafeString | str:
-        url = "" if incident.chat_gone else chat_url(incident)
+        url = chat_url(incident)
         link = '<a href="{}" target="_blank" rel="noopener">{}</a>'
         return format_html(link, url, gettext("Open chat")) if url else ""
 
@@ -159,10 +162,17 @@ class IncidentAdmin(ReadOnlyAdmin[Incident]):
             **self.admin_site.each_context(request),
             "title": f"{incident.number} {incident.title}",
             "opts": self.opts,
-            "known_people": known_people().items() if operates else (),
+            "known_people": known_people(incident.bot).items() if operates else (),
             **page_of(incident, request, operates=operates, bound=bound),
         }
         return TemplateResponse(request, "admin/incidents/incident/page.html", context)
+
+    def state_view(self, request: HttpRequest, pk: int) -> HttpResponse:
+        """{"now"}: another value than the page was made with means that there is something new."""
+        if not self.has_view_permission(request):
+            raise PermissionDenied
+        incident = get_object_or_404(self.get_queryset(request), pk=pk)
+        return JsonResponse({"now": state_of(incident, calls_of(incident))})
 
     @method_decorator(require_POST)
     def verb_view(self, request: HttpRequest, pk: int, verb: str) -> HttpResponse:
@@ -178,7 +188,7 @@ class IncidentAdmin(ReadOnlyAdmin[Incident]):
         try:
             form.do(actor(request.user))
         except StepError as error:
-            messages.warning(request, who_was_first(error.incident, names_in([incident])))
+            messages.warning(request, who_was_first(error.incident, names_for(error.incident)))
         else:
             messages.success(request, str(form.done))
         return HttpResponseRedirect(reverse("admin:incidents_incident_change", args=[pk]))
@@ -191,14 +201,16 @@ class IncidentAdmin(ReadOnlyAdmin[Incident]):
 
     def get_fieldsets(self, request: HttpRequest, obj: Incident | None = None) -> Any:
         """Whoever could not see a private incident cannot open one."""
-        marks = ("drill", "private") if request.user.has_perm("incidents.view_private_incident") else ("drill",)
+        marks = (
+            ("drill", "private") if request.user.has_perm("incidents.view_private_incident") else ("drill",)
+        )
         fields = ("bot", "title", ("severity", "service"), "description", "responders", "image", marks)
         return ((None, {"fields": fields}),)
 
     def formfield_for_dbfield(self, db_field: Any, request: HttpRequest, **kwargs: Any) -> Any:
         """Without the pencil and the plus: a bot or a service is not made in passing."""
         field = super().formfield_for_dbfield(db_field, request, **kwargs)
-        if hasattr(field.widget, "widget"):
+        if field is not None and hasattr(field.widget, "widget"):
             field.widget = field.widget.widget
         return field
 
@@ -212,7 +224,9 @@ class IncidentAdmin(ReadOnlyAdmin[Incident]):
     def save_related(self, request: HttpRequest, form: Any, formsets: Any, change: bool) -> None:
         """Opening has done it all."""
 
-    def response_add(self, request: HttpRequest, obj: Incident, post_url_continue: Any = None) -> HttpResponse:
+    def response_add(
+        self, request: HttpRequest, obj: Incident, post_url_continue: Any = None
+    ) -> HttpResponse:
         words = gettext("%(incident)s is open; its chat is being made.") % {"incident": obj}
         messages.success(request, words)
         return HttpResponseRedirect(reverse("admin:incidents_incident_change", args=[obj.pk]))
@@ -221,20 +235,24 @@ class IncidentAdmin(ReadOnlyAdmin[Incident]):
         self, request: HttpRequest, context: dict[str, Any], *args: Any, **kwargs: Any
     ) -> HttpResponse:
         form = context["adminform"].form
-        shown = preview({name: form[name].value() for name in ("title", "severity", "service", "description", "drill")})
+        shown = preview(
+            {name: form[name].value() for name in ("title", "severity", "service", "description", "drill")}
+        )
         context |= {
             "title": gettext("Open an incident"),
             "preview": shown,
             "preview_html": mark_safe(shown.html),  # drawn by events.cardview, which escapes  # noqa: S308
             "preview_url": reverse("admin:incidents_incident_preview"),
             "known_people": known_people().items(),
-            "severities": {str(pk): severity for pk, severity in Service.objects.values_list("pk", "severity")},
+            "severities": {
+                str(pk): severity for pk, severity in Service.objects.values_list("pk", "severity")
+            },
         }
         return super().render_change_form(request, context, *args, **kwargs)
 
     @method_decorator(require_POST)
     def preview_view(self, request: HttpRequest) -> HttpResponse:
-        """POST title, severity, service, description, drill, image -> {"html", "chat_name", "problems"}. Saves nothing."""
+        """POST what is typed so far -> {"html", "chat_name", "problems"}. Saves nothing."""
         if not self.has_add_permission(request):
             raise PermissionDenied
         return JsonResponse(preview(request.POST).as_json())

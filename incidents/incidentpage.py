@@ -7,7 +7,7 @@ from urllib.parse import urlencode
 
 from django.contrib.contenttypes.models import ContentType
 from django.core.paginator import Page, Paginator
-from django.db.models import Q, QuerySet
+from django.db.models import Count, Q, QuerySet, prefetch_related_objects
 from django.http import HttpRequest
 from django.utils import timezone
 from django.utils.functional import Promise
@@ -21,7 +21,7 @@ from events.models import SEEN_LATELY, Heartbeat, OutboxItem
 from events.outboxadmin import outbox_line
 
 from .models import Actor, Incident, Responder, TimelineEntry, Via
-from .people import name_of, names_in
+from .people import name_of, names_for
 from .preview import card_of
 from .verbs import VERBS, VerbForm
 
@@ -95,7 +95,10 @@ def who_was_first(incident: Incident, names: Mapping[str, str]) -> str:
     """Why a step is not possible any more: who took another one, and when."""
     steps = {
         Incident.Status.RESOLVED: ("resolved", _("%(incident)s was resolved by %(person)s at %(time)s.")),
-        Incident.Status.ACKNOWLEDGED: ("acknowledged", _("%(incident)s was taken by %(person)s at %(time)s.")),
+        Incident.Status.ACKNOWLEDGED: (
+            "acknowledged",
+            _("%(incident)s was taken by %(person)s at %(time)s."),
+        ),
     }
     if incident.status not in steps:
         return gettext("%(incident)s is open.") % {"incident": incident}
@@ -108,9 +111,13 @@ def who_was_first(incident: Incident, names: Mapping[str, str]) -> str:
     }
 
 
-def page_of(incident: Incident, request: HttpRequest, *, operates: bool, bound: VerbForm | None) -> dict[str, Any]:
+def page_of(
+    incident: Incident, request: HttpRequest, *, operates: bool, bound: VerbForm | None
+) -> dict[str, Any]:
     """The page's context; `bound` is a verb's form that was filled in wrongly."""
-    names = names_in([incident])
+    prefetch_related_objects([incident], "responders")
+    timeline = timeline_of(incident, request)
+    names = names_for(incident, timeline["page"])
     return {
         "incident": incident,
         "marks": [severity_mark(incident), status_mark(incident), *extra_marks(incident)],
@@ -118,10 +125,10 @@ def page_of(incident: Incident, request: HttpRequest, *, operates: bool, bound: 
         "facts": facts(incident, names),
         "chat_url": chat_url(incident),
         "verbs": verb_forms(incident, bound) if operates else [],
-        "people": [(one, name_of(one.open_id, "", names) if one.open_id else one.label, responder_mark(one))
-                   for one in incident.responders.all()],  # fmt: skip
+        "people": [responder_line(one, names) for one in incident.responders.all()],
         "card": mark_safe(card_of(incident, names)),  # draw escapes  # noqa: S308
-        **timeline_of(incident, request, names),
+        **timeline,
+        "entries": [entry_line(entry, incident, names) for entry in timeline["page"]],
         **delivery_of(incident, request),
     }
 
@@ -151,8 +158,9 @@ def said(at: Any, *words: str) -> str:
     return " · ".join(part for part in (time, *words) if part) if at else ""
 
 
-def responder_mark(one: Responder) -> SafeString:
-    return pill(RESPONDER_PILLS[one.status], one.get_status_display())
+def responder_line(one: Responder, names: Mapping[str, str]) -> dict[str, Any]:
+    mark = pill(RESPONDER_PILLS[one.status], one.get_status_display())
+    return {"one": one, "name": names.get(one.open_id) or one.label, "mark": mark}
 
 
 def verb_forms(incident: Incident, bound: VerbForm | None) -> list[tuple[str, VerbForm]]:
@@ -166,15 +174,15 @@ def verb_forms(incident: Incident, bound: VerbForm | None) -> list[tuple[str, Ve
 
 
 # --- The timeline ------------------------------------------------------------------------------------------
-def timeline_of(incident: Incident, request: HttpRequest, names: Mapping[str, str]) -> dict[str, Any]:
+def timeline_of(incident: Incident, request: HttpRequest) -> dict[str, Any]:
     part = request.GET.get("part", "")
     part = part if part in PARTS else ""
     entries = incident.timeline.filter(PARTS[part][1]).order_by("-happened_at", "-pk")
     page: Page[Any] = Paginator(entries, ENTRIES_PER_PAGE).get_page(request.GET.get("page"))
+    page.object_list = list(page.object_list)
     return {
         "parts": [(name, words, name == part) for name, (words, _entries) in PARTS.items()],
         "part": part,
-        "entries": [entry_line(entry, incident, names) for entry in page],
         "page": page,
     }
 
@@ -199,14 +207,33 @@ def rows_of(incident: Incident) -> QuerySet[OutboxItem]:
     return OutboxItem.objects.filter(subject_type=kind, subject_id=incident.pk)
 
 
+def calls_of(incident: Incident) -> dict[str, int]:
+    """How many calls to Feishu it has caused, and how many of them have not ended or failed."""
+    unfinished, failed = Q(status__in=OutboxItem.UNFINISHED), Q(status=OutboxItem.Status.FAILED)
+    return rows_of(incident).aggregate(
+        calls=Count("pk"),
+        unfinished=Count("pk", filter=unfinished),
+        failed=Count("pk", filter=failed),
+    )
+
+
+def state_of(incident: Incident, calls: Mapping[str, int]) -> str:
+    """Changes when the page would look different; an open page asks for it every few seconds."""
+    entries = incident.timeline.aggregate(
+        all=Count("pk"),
+        recalled=Count("pk", filter=Q(recalled=True)),
+        key=Count("pk", filter=Q(important=True)),
+    )
+    parts = (incident.revision, incident.chat_id, incident.chat_gone, *entries.values(), *calls.values())
+    return ".".join(str(part) for part in parts)
+
+
 def delivery_of(incident: Incident, request: HttpRequest) -> dict[str, Any]:
-    statuses = list(rows_of(incident).order_by().values_list("status", flat=True))
-    unfinished = sum(status in OutboxItem.UNFINISHED for status in statuses)
+    calls = calls_of(incident)
     return {
-        "unfinished": unfinished,
-        "failed": statuses.count(OutboxItem.Status.FAILED),
-        "calls": len(statuses),
+        **calls,
+        "state_now": state_of(incident, calls),
         "rows": [outbox_line(item) for item in rows_of(incident).order_by("-pk")[:ROWS_SHOWN]],
-        "worker_alive": not unfinished or Heartbeat.objects.alive("worker", SEEN_LATELY),
+        "worker_alive": not calls["unfinished"] or Heartbeat.objects.alive("worker", SEEN_LATELY),
         "may_see_rows": request.user.has_perm("events.view_outboxitem"),
     }

@@ -1,4 +1,4 @@
-// Incidents: the live picture of the alert card while one is written, and people added by a click. Saves nothing.
+// Incidents: the alert card drawn while one is written, people added by a click, a page that stays true. Saves nothing.
 "use strict";
 
 (() => {
@@ -17,7 +17,11 @@
   for (const button of document.querySelectorAll("[data-person]")) {
     if (!field(button.dataset.into)) continue; // read only
     button.addEventListener("click", addPerson);
-    button.closest("details").hidden = false;
+  }
+  for (const people of document.querySelectorAll("details.known-people")) {
+    const list = field(people.querySelector("[data-person]").dataset.into);
+    list?.closest(".form-row > div, .verb-field")?.append(people);
+    people.hidden = !list;
   }
 
   // A verb's form that opens gets the cursor.
@@ -26,6 +30,24 @@
       if (step.open) step.querySelector("textarea, select, input:not([type=hidden])")?.focus();
     });
   }
+
+  // An incident's page stays true while one looks at it; a half-written note is not taken away.
+  const ASK_EVERY_MS = 5000;
+  const page = document.querySelector("[data-state]");
+  const busy = () => document.querySelector("details.verb-step[open]") || !window.getSelection().isCollapsed;
+  async function keepTrue() {
+    if (!document.hidden) {
+      const answer = await fetch(page.dataset.state, {redirect: "manual"});
+      if (!answer.ok) return; // logged out, or gone: the next click tells
+      if ((await answer.json()).now !== page.dataset.now) {
+        if (!busy()) return location.reload();
+        field("changed").hidden = false;
+      }
+    }
+    setTimeout(keepTrue, ASK_EVERY_MS);
+  }
+  const stayTrue = () => keepTrue().catch(() => setTimeout(stayTrue, ASK_EVERY_MS));
+  if (page) setTimeout(stayTrue, ASK_EVERY_MS);
 
   const editor = field("incident-editor");
   if (!editor) return;

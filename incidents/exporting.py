@@ -6,12 +6,11 @@ import threading
 from django.db import InterfaceError, OperationalError, connections
 from django.utils import timezone
 
-from events.feishu import FeishuError
 from events.sealed import UnsealError
 
 from . import chat
 from .export import as_zip
-from .history import Progress, collect, why
+from .history import CollectError, Progress, collect
 from .models import Export
 from .review import LostError
 
@@ -88,10 +87,9 @@ def make(export: Export, progress: Progress) -> None:
         log.warning("export %s of %s went on elsewhere", export.pk, export.incident)
     except StoppedError:
         export.release()
-    except FeishuError as error:
-        with chat.language_of_the_chat():
-            export.fail(why(error), again=not error.permanent)
-        log.warning("export %s of %s: %s", export.pk, export.incident, error.message)
+    except CollectError as error:
+        export.fail(error, again=error.again)
+        log.warning("export %s of %s: %s", export.pk, export.incident, error)
     except UnsealError as error:
         export.fail(error, again=False)
     except (OperationalError, InterfaceError):

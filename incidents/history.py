@@ -41,6 +41,14 @@ SYSTEM_KIND = "system"
 Progress = Callable[[int, int], None]
 
 
+class CollectError(Exception):
+    """The export could not be collected, in words; `again`: later it may be possible."""
+
+    def __init__(self, error: FeishuError) -> None:
+        super().__init__(why(error))
+        self.again = not error.permanent
+
+
 class Reader:
     """Feishu's answers for one export: not too fast, patient, counted. `progress(done, total)` may raise."""
 
@@ -111,11 +119,14 @@ class Reader:
 
 
 def collect(incident: Incident, progress: Progress) -> Record:
-    """Everything about an incident. Raises FeishuError where trying again later can help; whatever is refused
-    for good is named in `missing`."""
+    """Everything about an incident. What is refused for good is named in `missing`; raises CollectError where
+    trying again later can help, or nothing at all can be had."""
     bot = incident.bot
     reader = Reader(FeishuClient(bot.app_id, bot.app_secret.reveal(), bot.domain, 1), progress)
-    return _Collection(incident, reader).record()
+    try:
+        return _Collection(incident, reader).record()
+    except FeishuError as error:
+        raise CollectError(error) from error
 
 
 class _Collection:

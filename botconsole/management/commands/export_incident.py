@@ -8,12 +8,10 @@ from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError
 
-from events.codes import explain
-from events.feishu import FeishuError
 from events.sealed import UnsealError
 from incidents.chat import language_of_the_chat
 from incidents.export import as_files
-from incidents.history import collect
+from incidents.history import CollectError, collect
 from incidents.models import Incident
 
 BAR = 30
@@ -29,7 +27,9 @@ class Command(BaseCommand):
 
     def add_arguments(self, parser: ArgumentParser) -> None:
         parser.add_argument("number", metavar="INC-1", help="the incident's number")
-        parser.add_argument("--to", metavar="DIR", default=".", help="where the folder is made (default: here)")
+        parser.add_argument(
+            "--to", metavar="DIR", default=".", help="where the folder is made (default: here)"
+        )
 
     def handle(self, *args: Any, **options: Any) -> None:
         incident = find(options["number"])
@@ -40,13 +40,9 @@ class Command(BaseCommand):
                 record = collect(incident, self._progress)
                 files = as_files(record)
             replace_folder(folder, files)
-        except FeishuError as error:
+        except CollectError as error:
             self._end_line()
-            explanation = explain(error.code)
-            code = "" if error.code is None else f"{error.code} "
-            raise CommandError(
-                f"Feishu: {code}{error.message}. {explanation.meaning}. Nothing was written; run it again later."
-            ) from error
+            raise CommandError(f"Feishu: {error}. Nothing was written; run it again later.") from error
         except UnsealError as error:
             raise CommandError(str(error)) from error
         except OSError as error:

@@ -401,7 +401,7 @@ class TimelineEntry(models.Model):
         CALLED_IN = "called_in", _("called in")
         MUTED = "muted", _("muted")
         NOTE = "note", _("note")
-        MESSAGE = "message", _("message")
+        MESSAGE = "message", _("chat message")
         JOINED = "joined", _("joined")
         LEFT = "left", _("left")
         CHAT = "chat", _("chat")

@@ -113,6 +113,21 @@ def test_without_a_note_nothing_is_resolved(opened, incident):
 def test_an_open_page_shows_what_others_do_by_itself(opened, incident):
     incident.resolve(ADA, "done")
     opened.wait_for_selector(".marks .pill--handled")
+    step(opened, "reopen", reason="It fails again")
+    assert opened.locator(".marks .pill--failed").count() == 1
+
+
+def test_after_a_mistake_in_a_form_the_page_goes_on_as_usual(opened, incident):
+    opened.evaluate("document.querySelector('#verb-responders form').noValidate = true")
+    opened.click("#verb-responders summary")
+    opened.fill("#verb-responders textarea", "Lin")
+    opened.click("#verb-responders button[type=submit]")
+    opened.wait_for_selector("#verb-responders[open] .errorlist")
+    opened.click("#verb-responders summary")
+    incident.resolve(ADA, "done")
+    opened.wait_for_selector(".marks .pill--handled")
+    opened.click(".parts a:nth-child(2)")
+    opened.wait_for_selector(".parts a:nth-child(2)[aria-current]")
 
 
 def test_a_note_that_is_being_written_is_not_taken_away(opened, incident):

@@ -6,45 +6,53 @@
   const field = (id) => document.getElementById(id);
 
   // People the bots have heard of: a click adds one to the list.
-  function addPerson(press) {
-    const button = press.currentTarget;
+  document.addEventListener("click", (press) => {
+    const button = press.target.closest("[data-person]");
+    if (!button) return;
     const list = field(button.dataset.into);
     const lines = list.value.split(/[\n,，;；、]+/).map((line) => line.trim()).filter(Boolean);
     if (!lines.includes(button.dataset.person)) lines.push(button.dataset.person);
     list.value = lines.join("\n");
-    list.dispatchEvent(new Event("input", {bubbles: true}));
+  });
+  function offerPeople() {
+    for (const people of document.querySelectorAll("details.known-people")) {
+      const list = field(people.querySelector("[data-person]").dataset.into);
+      list?.closest(".form-row > div, .verb-field")?.append(people);
+      people.hidden = !list; // read only
+    }
   }
-  for (const button of document.querySelectorAll("[data-person]")) {
-    if (!field(button.dataset.into)) continue; // read only
-    button.addEventListener("click", addPerson);
-  }
-  for (const people of document.querySelectorAll("details.known-people")) {
-    const list = field(people.querySelector("[data-person]").dataset.into);
-    list?.closest(".form-row > div, .verb-field")?.append(people);
-    people.hidden = !list;
-  }
+  offerPeople();
 
   // A verb's form that opens gets the cursor.
-  for (const step of document.querySelectorAll("details.verb-step")) {
-    step.addEventListener("toggle", () => {
-      if (step.open) step.querySelector("textarea, select, input:not([type=hidden])")?.focus();
-    });
-  }
+  document.addEventListener("toggle", (opened) => {
+    if (!opened.target.matches("details.verb-step[open]")) return;
+    opened.target.querySelector("textarea, select, input:not([type=hidden])")?.focus();
+  }, true);
 
   // An incident's page stays true while one looks at it; a half-written note is not taken away.
   const ASK_EVERY_MS = 5000;
-  const page = document.querySelector("[data-state]");
-  const busy = () => document.querySelector("details.verb-step[open]") || !window.getSelection().isCollapsed;
+  let page = document.querySelector("[data-state]");
+  const busy = () => page.querySelector("details[open]") || !window.getSelection().isCollapsed;
+  async function renew() {
+    const address = field("changed").querySelector("a").href;
+    const search = location.pathname.endsWith("/change/") ? location.search : "";
+    const answer = await fetch(address + search, {redirect: "error"});
+    const text = await answer.text();
+    const fresh = new DOMParser().parseFromString(text, "text/html").querySelector("[data-state]");
+    if (!fresh || busy()) return;
+    page.replaceWith(document.adoptNode(fresh));
+    page = fresh;
+    offerPeople();
+  }
   async function keepTrue() {
     if (!document.hidden) {
       const answer = await fetch(page.dataset.state, {redirect: "manual"});
       if (!answer.ok) return; // logged out, or gone: the next click tells
-      if ((await answer.json()).now !== page.dataset.now) {
-        if (!busy()) return location.reload();
-        field("changed").hidden = false;
-      }
+      const changed = (await answer.json()).now !== page.dataset.now;
+      if (changed && !busy()) await renew();
+      else field("changed").hidden = !changed;
     }
-    setTimeout(keepTrue, ASK_EVERY_MS);
+    setTimeout(stayTrue, ASK_EVERY_MS);
   }
   const stayTrue = () => keepTrue().catch(() => setTimeout(stayTrue, ASK_EVERY_MS));
   if (page) setTimeout(stayTrue, ASK_EVERY_MS);

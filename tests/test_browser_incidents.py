@@ -99,7 +99,7 @@ def test_a_second_button_closes_the_first_and_gets_the_cursor(opened):
     opened.click("#verb-note summary")
     opened.click("#verb-resolve summary")
     assert opened.locator("details.verb-step[open]").count() == 1
-    opened.wait_for_function("document.activeElement.name === 'note'")
+    opened.wait_for_selector("#verb-resolve textarea:focus")
 
 
 def test_without_a_note_nothing_is_resolved(opened, incident):

@@ -104,7 +104,7 @@ def perform(client: FeishuClient, item: OutboxItem, now: datetime) -> Outcome:
         return Outcome(now, round((time.monotonic() - started) * 1000), answer, error)
 
     try:
-        found = find_sent(client, item, now)
+        found = find_tab(client, item) or find_sent(client, item, now)
         return outcome(answer=found or client.call(item.call, item.arguments, item.uuid, item.attached))
     except FeishuError as error:
         return outcome(error=error)
@@ -135,6 +135,15 @@ def find_sent(client: FeishuClient, item: OutboxItem, now: datetime) -> Answer |
         if _is_ours(message, item):
             return Answer({**message, "found_in_history": True}, 200, "")
     return None
+
+
+def find_tab(client: FeishuClient, item: OutboxItem) -> Answer | None:
+    """The chat tab of an earlier, unanswered try: Feishu has no uuid for tabs and would add a second one."""
+    if not item.unsure or item.call != "add_chat_tab":
+        return None
+    tabs = client.tabs(str(item.arguments["chat_id"]))
+    same = (tab for tab in tabs if (tab.get("tab_content") or {}).get("url") == item.arguments["url"])
+    return next((Answer({"chat_tabs": [tab], "found_in_chat": True}, 200, "") for tab in same), None)
 
 
 def _is_ours(message: dict[str, Any], item: OutboxItem) -> bool:

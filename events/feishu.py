@@ -145,6 +145,11 @@ class FeishuClient:
             if not answer.data.get("has_more") or not page_token:
                 return
 
+    def tabs(self, chat_id: str) -> list[Json]:
+        """The tabs of a chat (at most 20, one page); raises FeishuError."""
+        answer = self.execute(partial(_list_tabs, chat_id))
+        return [tab for tab in answer.data.get("chat_tabs") or [] if isinstance(tab, dict)]
+
     def _fetch_token(self, instead_of: str = "") -> str:
         """The tenant access token; one fetch per expiry however many threads ask."""
         with self._token_lock:
@@ -355,6 +360,12 @@ def _list_messages(chat_id: str, start: int, end: int, page_token: str) -> "Base
     builder = builder.start_time(str(start)).end_time(str(end)).sort_type("ByCreateTimeAsc").page_size(50)
     builder = builder.card_msg_content_type("user_card_content")
     return (builder.page_token(page_token) if page_token else builder).build()
+
+
+def _list_tabs(chat_id: str) -> "BaseRequest":
+    from lark_oapi.api.im.v1 import ListTabsChatTabRequest
+
+    return ListTabsChatTabRequest.builder().chat_id(chat_id).build()
 
 
 def _bot_info() -> "BaseRequest":

@@ -60,7 +60,7 @@ def export_ended(export: Export) -> None:
     with chat.language_of_the_chat():
         if reason := _obstacle(incident, export):
             _record(incident, _("Not archived: %s") % reason)
-        elif not incident.chat_id or incident.chat_gone:
+        elif not _chat_stands(incident):
             _archived(incident, export, _("exported; there is no chat any more"))
         else:
             _queue(incident, export)
@@ -72,9 +72,13 @@ def _obstacle(incident: Incident, export: Export) -> str:
         return _("the export failed: %s") % export.error
     if incident.status != incident.Status.RESOLVED:
         return _("the incident was opened again")
-    if export.missing and not export.accept_gaps:
+    if export.missing and _chat_stands(incident) and not export.accept_gaps:
         return _("the export is not complete: %s") % "; ".join(export.missing)[:300]
     return ""
+
+
+def _chat_stands(incident: Incident) -> bool:
+    return bool(incident.chat_id) and not incident.chat_gone
 
 
 def _queue(incident: Incident, export: Export) -> None:

@@ -83,10 +83,6 @@ class Reader:
             lambda: self._client.download(message_id, attachment.key, attachment.kind, limit)
         )
 
-    def skip(self) -> None:
-        """A call that was expected is not made."""
-        self._progress_by_one()
-
     def _patiently(self, ask: Callable[[], T]) -> T:
         try:
             for wait in RETRY_SECONDS:

@@ -3,6 +3,8 @@
 import base64
 import io
 import json
+import subprocess
+import sys
 import threading
 import time
 import zipfile
@@ -12,6 +14,7 @@ from typing import Any
 import pytest
 import time_machine
 from django.core.management import CommandError, call_command
+from django.db import connections
 from django.utils import timezone
 
 from botconsole.worker import Worker
@@ -45,7 +48,9 @@ def chat(bot: Any, feishu: Any) -> Any:
     chat_id = feishu.call("POST", "groups", {"name": "P0"})["chat_id"]
     for name in ("Ada", "Lin"):
         feishu.call("POST", f"groups/{chat_id}/members", {"name": name, "open_id": f"ou_{name.lower()}"})
-    return Incident.objects.import_chat(bot=bot, chat_id=chat_id, title="Payments fail", by=OPERATOR, resolved=True)
+    return Incident.objects.import_chat(
+        bot=bot, chat_id=chat_id, title="Payments fail", by=OPERATOR, resolved=True
+    )
 
 
 def said(feishu: Any, incident: Any, **message: Any) -> str:
@@ -80,7 +85,9 @@ def unzipped(export: Export) -> dict[str, bytes]:
 # --- The history -----------------------------------------------------------------------------------------
 def test_all_pages_of_a_long_chat_are_read_in_order(chat: Any, feishu: Any) -> None:
     for number in range(60):
-        feishu.call("POST", f"groups/{chat.chat_id}/messages", {"open_id": "ou_ada", "text": f"line {number}"})
+        feishu.call(
+            "POST", f"groups/{chat.chat_id}/messages", {"open_id": "ou_ada", "text": f"line {number}"}
+        )
     assert texts(collected(chat)) == [f"line {number}" for number in range(60)]
 
 
@@ -141,6 +148,7 @@ def test_a_person_nobody_knows_keeps_the_open_id(chat: Any, feishu: Any) -> None
     feishu.call("POST", f"groups/{chat.chat_id}/members", {"open_id": "ou_ghost"})
     said(feishu, chat, text="boo", open_id="ou_ghost")
     feishu.call("DELETE", f"groups/{chat.chat_id}/members/ou_ghost")
+    feishu.quiet()
     Event.objects.filter(event_type__startswith="im.chat.member").delete()
     Person.objects.all().delete()
     record = collected(chat)
@@ -262,9 +270,28 @@ def test_a_killed_workers_export_is_made_by_the_next_one_after_the_lease(chat: A
         lost.progress(1, 2)
 
 
+def test_an_export_survives_a_sigkill_in_the_middle(
+    chat: Any, feishu: Any, process_env: dict[str, str]
+) -> None:
+    said(feishu, chat, text="hello")
+    feishu.fault(slow_ms=5000, path="/im/v1/messages", times=1)
+    export = chat.export(OPERATOR)
+    command = [sys.executable, "manage.py", "run_worker"]
+    with subprocess.Popen(command, env=process_env, stdout=subprocess.DEVNULL) as worker:
+        wait_for(lambda: Export.objects.get(pk=export.pk).total > 0)
+        worker.kill()
+    assert Export.objects.get(pk=export.pk).status == "running"
+    with time_machine.travel(timezone.now() + LEASE + timedelta(seconds=5)):
+        Worker().run_once()
+    files = unzipped(Export.objects.get(pk=export.pk))
+    assert "hello" in files[f"{chat.number}/export.md"].decode()
+
+
 def test_an_export_that_kills_its_worker_every_time_is_given_up(chat: Any) -> None:
     export = chat.export(OPERATOR)
-    Export.objects.filter(pk=export.pk).update(status="running", tries=5, leased_until=NOON - timedelta(days=999))
+    Export.objects.filter(pk=export.pk).update(
+        status="running", tries=5, leased_until=NOON - timedelta(days=999)
+    )
     assert Export.objects.claim(timezone.now()) is None
     export.refresh_from_db()
     assert export.status == "failed"
@@ -287,10 +314,11 @@ def test_a_long_export_does_not_delay_deliveries(bot: Any, chat: Any, feishu: An
     from events.models import OutboxItem
     from events.outbox import send_text
 
+    said(feishu, chat, text="hello")
     feishu.fault(slow_ms=1500, path="/members")
     export = chat.export(OPERATOR)
     worker = Worker()
-    thread = threading.Thread(target=lambda: (worker.run(), __import__("django").db.connections.close_all()))
+    thread = threading.Thread(target=run, args=[worker])
     thread.start()
     try:
         wait_for(lambda: Export.objects.get(pk=export.pk).status == "running")
@@ -301,6 +329,14 @@ def test_a_long_export_does_not_delay_deliveries(bot: Any, chat: Any, feishu: An
     finally:
         worker.stop()
         thread.join()
+
+
+def run(worker: Worker) -> None:
+    """In a thread of a test: its connection is closed at the end, as Django's database cleaning wants it."""
+    try:
+        worker.run()
+    finally:
+        connections.close_all()
 
 
 def wait_for(true: Any) -> None:
@@ -325,7 +361,9 @@ def test_the_command_writes_a_folder(chat: Any, feishu: Any, tmp_path: Any) -> N
     assert [path.name for path in tmp_path.iterdir()] == [chat.number]
 
 
-def test_the_command_says_that_something_is_missing_and_exits_with_3(chat: Any, feishu: Any, tmp_path: Any) -> None:
+def test_the_command_says_that_something_is_missing_and_exits_with_3(
+    chat: Any, feishu: Any, tmp_path: Any
+) -> None:
     feishu.call("POST", "scopes", {"missing": ["im:message.group_msg"]})
     with pytest.raises(SystemExit) as caught:
         call_command("export_incident", chat.number, "--to", str(tmp_path))
@@ -347,7 +385,7 @@ def test_the_command_knows_no_such_incident(number: str) -> None:
 
 
 # --- The formats ---------------------------------------------------------------------------------------------
-HOSTILE = '<script>alert(1)</script>"\'><img src=x onerror=alert(1)> ![x](javascript:alert(1)) | `a` \u202e'
+HOSTILE = "<script>alert(1)</script>\"'><img src=x onerror=alert(1)> ![x](javascript:alert(1)) | `a` \u202e"
 
 
 def record_of(*messages: Message, **more: Any) -> Record:
@@ -364,7 +402,9 @@ def message(**more: Any) -> Message:
 
 def test_nothing_that_people_wrote_is_markup_in_the_html() -> None:
     attachment = Attachment("k", "file", HOSTILE, path="attachments/001-x.html", size=3)
-    page = as_html(record_of(message(attachments=(attachment,)), missing=(HOSTILE,), not_in_events=(HOSTILE,)))
+    page = as_html(
+        record_of(message(attachments=(attachment,)), missing=(HOSTILE,), not_in_events=(HOSTILE,))
+    )
     assert "<script" not in page
     assert "<img" not in page
     assert "onerror=alert(1)&gt;" in page
@@ -392,7 +432,10 @@ def test_only_true_pictures_are_put_into_the_page() -> None:
 
 
 def test_the_figures_are_told_in_words_and_in_seconds() -> None:
-    later = {"acknowledged_at": NOON + timedelta(minutes=2), "resolved_at": NOON + timedelta(hours=1, minutes=5)}
+    later = {
+        "acknowledged_at": NOON + timedelta(minutes=2),
+        "resolved_at": NOON + timedelta(hours=1, minutes=5),
+    }
     figures = json.loads(as_json(record_of(**later)))["figures"]
     assert figures == {"seconds_to_acknowledge": 120.0, "seconds_to_resolve": 3900.0, "messages": 0}
 

@@ -2,6 +2,7 @@
 
 import shutil
 import tempfile
+import time
 from argparse import ArgumentParser
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,7 @@ from incidents.history import CollectError, collect
 from incidents.models import Incident
 
 BAR = 30
+LOG_SECONDS = 5
 INCOMPLETE = 3  # the exit code of an export that was written, but lacks something
 
 
@@ -24,6 +26,8 @@ class Command(BaseCommand):
         " JSON, HTML, attachments. Exit codes: 0 all of it, 1 nothing was written, 3 written, but something is"
         " missing."
     )
+
+    _next_line_at = 0.0
 
     def add_arguments(self, parser: ArgumentParser) -> None:
         parser.add_argument("number", metavar="INC-1", help="the incident's number")
@@ -58,10 +62,12 @@ class Command(BaseCommand):
     def _progress(self, done: int, total: int) -> None:
         filled = BAR * done // max(total, 1)
         line = f"[{'#' * filled}{'.' * (BAR - filled)}] {done}/{total}"
-        # On a terminal one line that moves; in a log nothing until the end.
         if self.stdout.isatty():
             self.stdout.write(f"\r{line}", ending="")
             self.stdout.flush()
+        elif time.monotonic() >= self._next_line_at:  # in a log: a line now and then
+            self._next_line_at = time.monotonic() + LOG_SECONDS
+            self.stdout.write(line)
 
     def _end_line(self) -> None:
         if self.stdout.isatty():

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 import requests
+from django.db import OperationalError, connection
 from django.utils import timezone
 
 from botconsole.worker import Worker
@@ -165,6 +166,28 @@ def test_a_failure_that_comes_late_leaves_the_newer_claim_alone(
     delivery.step(take_more=False)
     item = OutboxItem.objects.get()
     assert (item.status, item.leased_until, item.error) == (Status.SENDING, later + LEASE, "")
+
+
+@pytest.mark.postgres
+@pytest.mark.django_db(transaction=True)
+def test_an_answer_that_comes_while_the_database_is_away_is_recorded_when_it_is_back(
+    our_bot: Bot, feishu: ScriptedFeishu, delivery: Delivery
+) -> None:
+    queue(our_bot)
+    delivery.step()
+    delivery.close()  # the answer is here
+    for work in (cut_off, delivery.step):
+        with pytest.raises(OperationalError):
+            work()
+    connection.close()
+    delivery.step(take_more=False)
+    assert OutboxItem.objects.get().status == Status.SENT
+    assert [attempt.outcome for attempt in Attempt.objects.all()] == [Attempt.Outcome.SENT]
+
+
+def cut_off() -> None:
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT pg_terminate_backend(pg_backend_pid())")
 
 
 # --- Answers that no column can hold ----------------------------------------------------------------------

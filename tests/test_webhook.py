@@ -188,6 +188,7 @@ NOT_FOR_US = {
     "UTF-16": json.dumps(member_joined()).encode("utf-16"),
     "UTF-8 with a byte order mark": b"\xef\xbb\xbf" + json.dumps(member_joined()).encode(),
     "a surrogate in UTF-8": json.dumps(member_joined()).encode().replace(b"Ada", b"\xed\xa0\x80"),
+    "300 levels": json.dumps(member_joined()).encode().replace(b'"Ada"', b"[" * 300 + b"]" * 300),
     "900 levels": json.dumps(member_joined()).encode().replace(b'"Ada"', b"[" * 900 + b"]" * 900),
 }
 

@@ -120,19 +120,24 @@ def test_a_running_worker_runs_a_failed_event_again_and_sends_its_card(
 
 
 # --- What wakes it ----------------------------------------------------------------------------------------
-@pytest.mark.postgres
-def test_a_notification_wakes_the_worker_before_its_poll(bot: Bot) -> None:
+@pytest.fixture
+def listening_worker(bot: Bot) -> Iterator[Worker]:
     worker = Worker()
-    thread = threading.Thread(target=worker._listen)
+    thread = threading.Thread(target=worker._listen, daemon=True)
     thread.start()
     wait_for(listening)
-    assert not worker._wake.is_set()
-    send_card(bot, chat_id="oc_1", card=CARD, key="a")
-    assert worker._wake.wait(10)
+    yield worker
     worker.stop()
-    send_card(bot, chat_id="oc_1", card=CARD, key="b")  # ends its wait at once
+    send_card(bot, chat_id="oc_1", card=CARD, key="ends its wait at once")
     thread.join(10)
     assert not thread.is_alive()
+
+
+@pytest.mark.postgres
+def test_a_notification_wakes_the_worker_before_its_poll(bot: Bot, listening_worker: Worker) -> None:
+    assert not listening_worker._wake.is_set()
+    send_card(bot, chat_id="oc_1", card=CARD, key="a")
+    assert listening_worker._wake.wait(10)
 
 
 # --- What it survives -------------------------------------------------------------------------------------

@@ -44,6 +44,7 @@ def our_bot(bot: Bot, feishu: ScriptedFeishu) -> Bot:
 @pytest.fixture
 def delivery() -> Iterator[Delivery]:
     delivery = Delivery(16, lambda: None)
+    delivery.load()
     yield delivery
     delivery.close()
 
@@ -280,6 +281,7 @@ def test_of_two_equal_messages_the_one_that_never_went_out_goes_out_an_hour_late
     queue(bot, "a", group)
     second = queue(bot, "b", group)
     worker = Delivery(1, lambda: None)
+    worker.load()
     worker.step()
     worker.close()
     worker.step(take_more=False)  # the first is sent

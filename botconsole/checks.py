@@ -1,7 +1,7 @@
 """System checks: what can be known to be wrong before the first event comes in."""
 
 from typing import Any
-from urllib.parse import urlsplit
+from urllib.parse import SplitResult, urlsplit
 
 from django.conf import settings
 from django.core import checks
@@ -30,7 +30,7 @@ def routes_resolve(**_: Any) -> list[CheckMessage]:
 
 @register()
 def public_url_is_usable(**_: Any) -> list[CheckMessage]:
-    url = urlsplit(settings.PUBLIC_URL)
+    url = _split(settings.PUBLIC_URL)
     if url.scheme not in ("http", "https") or not url.hostname or url.path or url.query:
         return [
             Error(
@@ -56,7 +56,7 @@ def public_url_is_usable(**_: Any) -> list[CheckMessage]:
 
 @register()
 def feishu_domain_is_an_origin(**_: Any) -> list[CheckMessage]:
-    url = urlsplit(settings.FEISHU_DOMAIN)
+    url = _split(settings.FEISHU_DOMAIN)
     if url.scheme in ("http", "https") and url.hostname and not url.path and not url.query:
         return []
     hint = "Feishu: https://open.feishu.cn, Lark: https://open.larksuite.com."
@@ -75,3 +75,11 @@ def keys_are_long_enough(**_: Any) -> list[CheckMessage]:
             id="botconsole.E004",
         )
     ]
+
+
+def _split(url: str) -> SplitResult:
+    """The parts of an address; none of them for one that is no address at all."""
+    try:
+        return urlsplit(url)
+    except ValueError:
+        return SplitResult("", "", "", "", "")

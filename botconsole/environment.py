@@ -3,7 +3,9 @@
 import os
 from collections.abc import Collection
 from pathlib import Path
+from typing import Any
 
+import environ
 from django.core.exceptions import ImproperlyConfigured
 
 ON, OFF = ("true", "yes", "on", "1"), ("false", "no", "off", "0")
@@ -19,6 +21,20 @@ def secret(name: str) -> str:
         raise ImproperlyConfigured(f"{name}_FILE cannot be read: {error}") from error
 
 
+def database(name: str, default: str) -> dict[str, Any]:
+    """Django's settings for the database at the address in NAME, which is never echoed: it holds a password."""
+    url = secret(name) or default
+    try:
+        if url.split(":")[0] not in ("postgres", "postgresql", "sqlite"):
+            raise ValueError
+        return dict(environ.Env.db_url_config(url))
+    except ValueError as error:
+        raise ImproperlyConfigured(
+            f"{name} is not understood. Examples: postgres://user:password@host:5432/botconsole,"
+            " sqlite:////srv/botconsole.sqlite3"
+        ) from error
+
+
 def number(name: str, default: int, *, at_least: int = 1) -> int:
     text = os.environ.get(name, "").strip() or str(default)
     if not text.isdecimal() or int(text) < at_least:
@@ -31,8 +47,8 @@ def one_of(name: str, default: str, choices: Collection[str]) -> str:
     text = os.environ.get(name, "").strip() or default
     found = [choice for choice in choices if choice.lower() == text.lower()]
     if not found:
-        known = ", ".join(choices) if len(choices) < 10 else f"like {default}"
-        raise ImproperlyConfigured(f"{name} is “{text}”. It must be one of: {known}.")
+        known = f"one of: {', '.join(choices)}" if len(choices) < 10 else f"a name like {default}"
+        raise ImproperlyConfigured(f"{name} is “{text}”. It must be {known}.")
     return found[0]
 
 

@@ -8,7 +8,7 @@ import django_stubs_ext
 import environ
 from django.core.exceptions import ImproperlyConfigured
 
-from botconsole.environment import number, one_of, secret, switch
+from botconsole.environment import database, number, one_of, secret, switch
 
 django_stubs_ext.monkeypatch()  # lets ModelAdmin[Event] and the like be written as the type checker wants them
 
@@ -57,11 +57,7 @@ SECURE_CSP = {
 }
 
 # --- The database ---------------------------------------------------------------------------------------
-DATABASES = {"default": env.db_url_config(secret("DATABASE_URL") or f"sqlite:///{BASE_DIR / 'db.sqlite3'}")}
-if DATABASES["default"].get("ENGINE") not in ("django.db.backends.postgresql", "django.db.backends.sqlite3"):
-    raise ImproperlyConfigured(
-        "DATABASE_URL is not understood. Examples: postgres://user:password@host:5432/botconsole, sqlite:////srv/botconsole.sqlite3"
-    )
+DATABASES = {"default": database("DATABASE_URL", f"sqlite:///{BASE_DIR / 'db.sqlite3'}")}
 DATABASES["default"].update(CONN_MAX_AGE=600, CONN_HEALTH_CHECKS=True)
 if DATABASES["default"]["ENGINE"].endswith("sqlite3"):
     # IMMEDIATE: a transaction that will write takes its place in the queue at once, instead of failing when

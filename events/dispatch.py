@@ -128,7 +128,7 @@ def rerun(event_pk: int) -> Event | None:
 
 
 def _cause(failure: Exception) -> BaseException:
-    return failure.__cause__ or failure
+    return failure.__cause__ or failure if isinstance(failure, HandlerError) else failure
 
 
 def _ms_since(started: float) -> int:

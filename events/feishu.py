@@ -165,9 +165,11 @@ class FeishuClient:
             except FeishuError as error:
                 self._token_error, self._token_error_until = error, time.monotonic() + TOKEN_ERROR_SECONDS
                 raise
-            self._token = str(document["tenant_access_token"])
+            try:
+                self._token, lifetime = str(document["tenant_access_token"]), float(document["expire"])
+            except (KeyError, TypeError, ValueError) as error:
+                raise FeishuError("the answer to the token request is not understood") from error
             # Feishu hands out the same token until 30 minutes remain, so the margin stays below that.
-            lifetime = float(document.get("expire") or 0)
             self._token_expires_at = time.monotonic() + max(lifetime - TOKEN_MARGIN_SECONDS, lifetime / 2)
             return self._token
 
@@ -314,7 +316,7 @@ def _read(response: requests.Response, *, unsure: bool) -> tuple[Json, int, str]
     try:
         document = response.json()
         code = int(document["code"])
-    except (ValueError, TypeError, KeyError) as error:
+    except (ValueError, TypeError, KeyError, OverflowError) as error:
         # A 502 page of some proxy, or half an answer: Feishu itself may have acted.
         message = f"HTTP {status}, and the answer is not Feishu's JSON"
         retryable = None if status < 400 else status

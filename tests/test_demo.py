@@ -143,6 +143,10 @@ def test_events_pushed_to_the_real_server_are_stored(bot: Any, process_env: dict
                 f"http://127.0.0.1:{port}/webhook/event/default", data=body, headers=headers, timeout=5
             )
             assert response.status_code == 200
+        chunked = requests.post(
+            f"http://127.0.0.1:{port}/webhook/event/default", data=iter([body]), timeout=5
+        )
+        assert chunked.status_code == 411
     finally:
         server.terminate()
         server.communicate()

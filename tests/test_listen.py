@@ -1,5 +1,6 @@
 """`manage.py listen` as a process: events over the long connection, through the same door as the webhook."""
 
+import io
 import json
 import signal
 import subprocess
@@ -153,3 +154,26 @@ def test_the_51st_connection_ends_with_a_reason(feishu: LongConnectionServer, li
     output, _ = listener.communicate(timeout=30)
     assert listener.returncode == 1
     assert "50 connections" in output
+
+
+@pytest.fixture
+def refused_bot(bot: Bot) -> Iterator[Bot]:
+    """A second bot, whose app Feishu does not let in."""
+    server = LongConnectionServer()
+    server.endpoint_answer = {"code": 514, "msg": "auth failed"}
+    yield Bot.objects.create(
+        name="two", slug="two", app_id="cli_2", app_secret="s", verification_token="v", domain=server.domain
+    )
+    server.close()
+
+
+def test_one_bot_that_is_refused_leaves_the_other_receiving(
+    refused_bot: Bot, feishu: LongConnectionServer, connected: subprocess.Popen[str]
+) -> None:
+    said = ""
+    while "bot two is deaf" not in said:
+        said = (connected.stdout or io.StringIO()).readline()
+        assert said, "the listener ended"
+    assert feishu.push(plain(event_id="ev_1")) == {"code": 200}
+    assert connected.poll() is None
+    assert Event.objects.get().event_id == "ev_1"

@@ -34,7 +34,7 @@ def names_read_by_settings() -> set[str]:
     reads = [
         call
         for call in calls
-        if re.fullmatch(r"env\.\w+|secret|number|one_of|switch", ast.unparse(call.func))
+        if re.fullmatch(r"env\.\w+|secret|number|one_of|switch|database", ast.unparse(call.func))
     ]
     return {call.args[0].value for call in reads if isinstance(call.args[0], ast.Constant)}
 

@@ -16,6 +16,7 @@ from tests.feishu_events import (
     member_joined,
     message_received,
     p2p_chat_create,
+    sealed,
     v2,
 )
 
@@ -139,6 +140,81 @@ def test_a_body_over_one_mebibyte_is_answered_413(bot: Bot, client: Client) -> N
         "/webhook/event/default", b" " * (1024 * 1024 + 1), content_type="application/json"
     )
     assert response.status_code == 413
+
+
+@pytest.mark.parametrize(("size", "status"), [(1024 * 1024, 200), (1024 * 1024 + 1, 413)])
+def test_an_event_of_exactly_one_mebibyte_is_the_largest_accepted(
+    bot: Bot, client: Client, size: int, status: int
+) -> None:
+    Bot.objects.update(encrypt_key="")
+    body = json.dumps(v2("im.chat.disbanded_v1", {"chat_id": "oc_1"})).encode().ljust(size)
+    response = client.post("/webhook/event/default", body, content_type="application/json")
+    assert response.status_code == status
+    assert Event.objects.count() == (status == 200)
+
+
+def test_a_body_without_a_length_is_answered_411(bot: Bot, client: Client) -> None:
+    headers = {"Transfer-Encoding": "chunked"}
+    response = client.post("/webhook/event/default", b"{}", content_type="application/json", headers=headers)
+    assert response.status_code == 411
+
+
+@pytest.mark.parametrize("place", [0, 31, -1])
+def test_a_signature_that_differs_in_one_character_is_refused(bot: Bot, client: Client, place: int) -> None:
+    body, headers = sealed(member_joined(), ENCRYPT_KEY)
+    signature = list(headers["X-Lark-Signature"])
+    signature[place] = "1" if signature[place] == "0" else "0"
+    headers["X-Lark-Signature"] = "".join(signature)
+    response = client.post("/webhook/event/default", body, content_type="application/json", headers=headers)
+    assert (response.status_code, Event.objects.count()) == (403, 0)
+
+
+def post_plain(client: Client, body: bytes) -> int:
+    """A body as it is, to the bot without an Encrypt Key."""
+    Bot.objects.update(encrypt_key="")
+    return client.post("/webhook/event/default", body, content_type="application/json").status_code
+
+
+@pytest.mark.parametrize("name", ["a\0b", "a\ud800b", "\udfff", "\U0001f600"])
+def test_text_that_a_database_cannot_store_is_stored_without_it(bot: Bot, client: Client, name: str) -> None:
+    make_starters(bot)
+    document = member_joined((f"ou_a{name}", name), chat_id=f"oc_{name}", chat_name=name)
+    assert post_plain(client, json.dumps(document).encode()) == 200
+    assert Event.objects.get().status == Event.Status.HANDLED
+    assert OutboxItem.objects.count() == 1
+
+
+NOT_FOR_US = {
+    "UTF-16": json.dumps(member_joined()).encode("utf-16"),
+    "UTF-8 with a byte order mark": b"\xef\xbb\xbf" + json.dumps(member_joined()).encode(),
+    "a surrogate in UTF-8": json.dumps(member_joined()).encode().replace(b"Ada", b"\xed\xa0\x80"),
+    "300 levels": json.dumps(member_joined()).encode().replace(b'"Ada"', b"[" * 300 + b"]" * 300),
+    "900 levels": json.dumps(member_joined()).encode().replace(b'"Ada"', b"[" * 900 + b"]" * 900),
+}
+
+
+@pytest.mark.parametrize("body", NOT_FOR_US.values(), ids=NOT_FOR_US.keys())
+def test_a_body_that_nobody_could_read_later_is_refused(bot: Bot, client: Client, body: bytes) -> None:
+    assert post_plain(client, body) == 403
+    assert not Event.objects.exists()
+
+
+def test_an_event_nested_a_hundred_levels_is_stored_and_can_be_read(bot: Bot, client: Client) -> None:
+    body = json.dumps(member_joined()).encode().replace(b'"Ada"', b"[" * 100 + b"]" * 100)
+    assert post_plain(client, body) == 200
+    assert "[[[[" in json.dumps(Event.objects.get().body)
+
+
+def test_a_v2_body_is_known_by_the_token_in_its_header_alone(bot: Bot, push: Any) -> None:
+    elsewhere = {**member_joined(token="vt_wrong"), "token": "vt_test"}
+    nowhere = {**member_joined(token=""), "token": "vt_test"}
+    assert [push(bot, document).status_code for document in (elsewhere, nowhere)] == [403, 403]
+    assert not Event.objects.exists()
+
+
+def test_a_second_token_beside_the_header_is_not_stored(bot: Bot, push: Any) -> None:
+    assert push(bot, {**member_joined(), "token": "vt_test"}).status_code == 200
+    assert "vt_test" not in json.dumps(Event.objects.get().body)
 
 
 def test_without_a_slug_the_only_bot_is_meant(bot: Bot, push: Any) -> None:

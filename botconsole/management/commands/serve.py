@@ -33,7 +33,7 @@ class Command(BaseCommand):
             backlog=2048,
             respawn_failed_workers=True,
             workers_kill_timeout=10,
-            log_level="warning",
+            log_level="error",  # its warning about more threads than cores is no news: they wait for databases
         ).serve()
         sys.stdout.flush()
 

@@ -7,7 +7,7 @@ import requests
 
 from botconsole.worker import Worker
 from events.models import Bot, Event, OutboxItem
-from incidents.models import Actor, Incident, Responder, Service, TimelineEntry, Via
+from incidents.models import Actor, Incident, Responder, Service, Via
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -52,7 +52,9 @@ class Feishu:
         return str(told["message_id"])
 
     def press(self, message_id: str, open_id: str, element: str, **more: Any) -> Any:
-        return self.call("POST", f"messages/{message_id}/press", {"open_id": open_id, "element": element, **more})
+        return self.call(
+            "POST", f"messages/{message_id}/press", {"open_id": open_id, "element": element, **more}
+        )
 
     def arrived(self, event_id: str) -> None:
         import time
@@ -74,7 +76,10 @@ def work() -> None:
 
 
 def opened(bot: Bot, feishu: Feishu, **fields: Any) -> Incident:
-    people = [Responder(open_id=feishu.person("Ada", "ou_ada")), Responder(open_id=feishu.person("Lin", "ou_lin"))]
+    people = [
+        Responder(open_id=feishu.person("Ada", "ou_ada")),
+        Responder(open_id=feishu.person("Lin", "ou_lin")),
+    ]
     incident = Incident.objects.open(
         bot=bot, by=OPERATOR, **({"title": "支付失败率升高", "severity": "P0", "responders": people} | fields)
     )
@@ -105,7 +110,17 @@ def test_the_whole_story_of_the_tutorial(bot: Bot, feishu: Feishu) -> None:
     assert any("问题已解决，辛苦了" in text for text in feishu.texts(incident.chat_id))
     assert feishu.card(incident.chat_id)["content"]["header"]["template"] == "green"
     incident.refresh_from_db()
-    assert (incident.status, incident.resolution_note, incident.resolved_by_open_id) == ("resolved", "已回滚", "ou_ada")
+    assert (incident.status, incident.resolution_note, incident.resolved_by_open_id) == (
+        "resolved",
+        "已回滚",
+        "ou_ada",
+    )
     kinds = list(incident.timeline.values_list("kind", flat=True))
-    assert [kind for kind in kinds if kind != "joined"] == ["opened", "acknowledged", "message", "message", "resolved"]
+    assert [kind for kind in kinds if kind != "joined"] == [
+        "opened",
+        "acknowledged",
+        "message",
+        "message",
+        "resolved",
+    ]
     assert not OutboxItem.objects.exclude(status=OutboxItem.Status.SENT).exists()

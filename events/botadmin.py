@@ -26,10 +26,22 @@ EVENTS_TO_ADD = (
     ("im.chat.member.bot.added_v1", "im:chat:readonly"),
     ("im.chat.access_event.bot_p2p_chat_entered_v1", ""),
     ("p2p_chat_create", ""),
+    ("im.message.receive_v1", "im:message.group_at_msg:readonly"),
+    ("im.message.recalled_v1", "im:message:readonly"),
+    ("im.message.reaction.created_v1", "im:message.reactions:read"),
+    ("im.chat.member.user.deleted_v1", "im:chat:readonly"),
+    ("im.chat.member.bot.deleted_v1", "im:chat:readonly"),
+    ("im.chat.updated_v1", "im:chat:readonly"),
+    ("im.chat.disbanded_v1", "im:chat:readonly"),
+    ("card.action.trigger", ""),
 )
 SCOPES_TO_ADD: tuple[tuple[str, Text], ...] = (
     ("im:message:send_as_bot", _("send messages")),
     ("im:chat:readonly", _("learn who joins a group")),
+    ("im:chat", _("make the chats of incidents")),
+    ("im:message.group_msg", _("keep the whole timeline of incidents")),
+    ("im:resource", _("images and files of incidents")),
+    ("contact:contact.base:readonly", _("names of people")),
 )
 
 

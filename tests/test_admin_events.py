@@ -150,7 +150,7 @@ def test_an_event_that_fails_again_stays_failed_and_says_so(operator, make_event
         raise RuntimeError("no luck")
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(dispatch, "routes", lambda: {"boom": boom})
+        patch.setattr(dispatch, "routes", lambda: {"boom": [boom]})
         answer = operator.post(page(event, "rerun"), follow=True)
     assert "no luck" in answer.content.decode()
     assert Event.objects.get(pk=event.pk).status == "failed"

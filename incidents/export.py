@@ -154,7 +154,7 @@ def summary(record: Record) -> list[tuple[str, str]]:
     told = record.facts
     rows = [
         (_("Severity"), told.get("severity")),
-        (_("Status"), told.get("status")),
+        (_("Status"), told.get("status_words")),
         (_("Service"), told.get("service")),
         (_("Opened"), f"{moment(record.opened_at)} {told.get('opened_by') or ''}"),
         (_("Resolved"), f"{moment(record.resolved_at)} {told.get('resolved_by') or ''}"),

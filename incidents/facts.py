@@ -21,6 +21,7 @@ def facts(incident: Incident) -> dict[str, Any]:
     """The incident's own fields, JSON-able."""
     told = {name: getattr(incident, name) for name in FIELDS}
     people = incident.responders.values("open_id", "email", "mobile", "status", "error")
+    told["status_words"] = str(incident.get_status_display())
     return told | {"service": str(incident.service or ""), "responders": list(people)}
 
 

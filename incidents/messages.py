@@ -40,8 +40,9 @@ def from_event(payload: Json, names: Mapping[str, str], *, recalled: bool) -> Me
 
 def _message(item: Json, kind: str, content: str, names: Mapping[str, str], **more: Any) -> Message:
     recalled, sender_id = more["recalled"], more["sender_id"]
-    text = "" if recalled else text_of(kind, content, item.get("mentions"), names)
     held = () if recalled else tuple(attachments(kind, parsed(content)))
+    silent = recalled or (held and kind != "post")  # the attachment of an image or a file says it all
+    text = "" if silent else text_of(kind, content, item.get("mentions"), names)
     return Message(
         message_id=text_at(item, "message_id"),
         sent_at=parse_time(item.get("create_time")),

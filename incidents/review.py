@@ -65,7 +65,7 @@ class Export(models.Model):
     """A job: the whole of an incident as a zip. `then` is what an archive does when it is done."""
 
     class Status(models.TextChoices):
-        WAITING = "waiting", _("waiting")
+        WAITING = "waiting", _("queued")
         RUNNING = "running", _("running")
         DONE = "done", _("done")
         FAILED = "failed", _("failed")

@@ -389,7 +389,7 @@ HOSTILE = "<script>alert(1)</script>\"'><img src=x onerror=alert(1)> ![x](javasc
 
 
 def record_of(*messages: Message, **more: Any) -> Record:
-    facts = {"severity": "P0", "status": "resolved", "service": HOSTILE, "resolution_note": HOSTILE}
+    facts = {"severity": "P0", "status_words": "resolved", "service": HOSTILE, "resolution_note": HOSTILE}
     entry = Entry(NOON, "note", "note", "chat", HOSTILE, HOSTILE)
     told = {"number": "INC-1", "title": HOSTILE, "made_at": NOON, "opened_at": NOON, "facts": facts}
     return Record(**{**told, "entries": (entry,), "messages": messages, **more})

@@ -8,11 +8,12 @@ from events.followup import Step
 from incidents import archive, chat, handlers, names, presses
 from templates.handlers import greet_conversation, greet_new_members, introduce_bot
 
-# The first handler that does not answer None has reacted; people.learn never does, it keeps names.
+# The first handler that does not answer None has reacted; people.learn never does, it keeps names (not of those
+# who are greeted: a greeting is the busiest event, and its payload stays in the event log).
 # In an incident's chat nobody is greeted.
 EVENT_ROUTES: Mapping[str, Sequence[Handler]] = {
-    "im.chat.member.user.added_v1": (people.learn, handlers.joined, greet_new_members),
-    "im.chat.member.user.deleted_v1": (people.learn, handlers.left),
+    "im.chat.member.user.added_v1": (handlers.joined, greet_new_members),
+    "im.chat.member.user.deleted_v1": (handlers.left,),
     "im.chat.member.bot.added_v1": (handlers.bot_added, introduce_bot),
     "im.chat.member.bot.deleted_v1": (handlers.disbanded,),
     "im.chat.disbanded_v1": (handlers.disbanded,),
@@ -21,7 +22,7 @@ EVENT_ROUTES: Mapping[str, Sequence[Handler]] = {
     "im.message.recalled_v1": (handlers.recalled,),
     "im.message.reaction.created_v1": (handlers.reacted,),
     "card.action.trigger": (presses.press,),
-    "p2p_chat_create": (people.learn, greet_conversation),
+    "p2p_chat_create": (greet_conversation,),
     "im.chat.access_event.bot_p2p_chat_entered_v1": (greet_conversation,),
 }
 

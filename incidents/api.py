@@ -5,21 +5,18 @@ Stands below the console: who calls (`request.auth`), which scope allows what, a
 
 from __future__ import annotations
 
-import base64
-import binascii
 from collections.abc import Callable
 from datetime import timedelta
 from typing import Any
 
 import django_filters
-from django.conf import settings
 from django.db.models import Q, QuerySet
+from django.http import HttpResponse
 from django.utils import timezone
 from django.utils.translation import gettext as _
-from django.utils.translation import gettext_lazy
 from django_filters.rest_framework import DjangoFilterBackend, FilterSet
 from drf_spectacular.types import OpenApiTypes
-from drf_spectacular.utils import extend_schema, extend_schema_field
+from drf_spectacular.utils import extend_schema
 from rest_framework import serializers
 from rest_framework.decorators import action
 from rest_framework.exceptions import APIException, NotFound, PermissionDenied
@@ -28,207 +25,22 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.viewsets import GenericViewSet
 
-from events.envelope import ID_LENGTH
-from events.models import Bot
-
-from . import images
-from .models import Actor, Incident, Responder, Service, Severity, StepError, TimelineEntry, Via
-
-TEXT_LENGTH = 5000
-MAX_RESPONDERS = 500
-MAX_MUTE_MINUTES = 7 * 24 * 60
-
-
-# --- What goes out --------------------------------------------------------------------------------------
-class OrNull(serializers.CharField):
-    """A text; null where the column is empty."""
-
-    def __init__(self, **options: Any) -> None:
-        super().__init__(read_only=True, allow_null=True, **options)
-
-    def to_representation(self, value: Any) -> Any:
-        return value or None
-
-
-class Person(OrNull):
-    """A person by name, or by open_id where no name is known: the columns `opened_by` and `opened_by_open_id`."""
-
-    def get_attribute(self, instance: Any) -> str:
-        return str(getattr(instance, f"{self.source}") or getattr(instance, f"{self.source}_open_id"))
-
-
-class IncidentSerializer(serializers.ModelSerializer[Incident]):
-    number = serializers.CharField(read_only=True)
-    bot = serializers.SlugRelatedField[Bot](slug_field="slug", read_only=True)
-    service = serializers.SlugRelatedField[Service](slug_field="name", read_only=True, allow_null=True)
-    chat_id = OrNull(help_text="null until the chat is made")
-    lead = OrNull(source="lead_open_id", help_text="an open_id")
-    opened_by = Person()
-    acknowledged_by = Person()
-    resolved_by = Person()
-    url = serializers.SerializerMethodField(help_text="the incident in the console")
-
-    class Meta:
-        model = Incident
-        fields: tuple[str, ...] = (
-            "number", "title", "severity", "status", "chat_id", "opened_at", "opened_by",
-            "acknowledged_at", "acknowledged_by", "resolved_at", "resolved_by", "resolution_note", "false_alarm",
-            "muted_until", "description", "service", "bot", "lead", "source", "private", "drill", "active_at", "url",
-        )  # fmt: skip
-        read_only_fields = fields
-
-    def get_url(self, incident: Incident) -> str:
-        return f"{settings.PUBLIC_URL}/admin/incidents/incident/{incident.pk}/change/"
-
-
-class CalledResponderSerializer(serializers.ModelSerializer[Responder]):
-    open_id = OrNull()
-    email = OrNull()
-    mobile = OrNull()
-    error = OrNull(help_text="why the person could not be added")
-
-    class Meta:
-        model = Responder
-        fields = ("open_id", "email", "mobile", "status", "error")
-        read_only_fields = fields
-
-
-class IncidentDetailSerializer(IncidentSerializer):
-    responders = CalledResponderSerializer(many=True, read_only=True)
-
-    class Meta(IncidentSerializer.Meta):
-        fields = (*IncidentSerializer.Meta.fields, "responders")
-        read_only_fields = fields
-
-
-class TimelineEntrySerializer(serializers.ModelSerializer[TimelineEntry]):
-    person = OrNull()
-    open_id = OrNull()
-    message_id = OrNull()
-
-    class Meta:
-        model = TimelineEntry
-        fields = (
-            "id", "happened_at", "kind", "via", "person", "open_id", "text", "message_id", "recalled", "important",
-        )  # fmt: skip
-        read_only_fields = fields
-
-
-# --- What comes in --------------------------------------------------------------------------------------
-@extend_schema_field(OpenApiTypes.BYTE)
-class Base64ImageField(serializers.Field[bytes, str, bytes, Any]):
-    """A picture in base64, with or without `data:image/...;base64,` before it."""
-
-    default_error_messages = {
-        "base64": gettext_lazy("This is not base64."),
-        "large": gettext_lazy("The image is larger than 10 MB."),
-        "format": gettext_lazy("No image that Feishu takes: PNG, JPEG, GIF, WEBP, BMP, TIFF, ICO, HEIC."),
-    }
-
-    def to_internal_value(self, data: Any) -> bytes:
-        if not isinstance(data, str):
-            self.fail("base64")
-        text = "".join(data[data.startswith("data:") and data.find(",") + 1 :].split())
-        if len(text) > (images.MAX_BYTES + 2) // 3 * 4:
-            self.fail("large")
-        try:
-            image = base64.b64decode(text, validate=True)
-        except (binascii.Error, ValueError):
-            self.fail("base64")
-        if len(image) > images.MAX_BYTES:
-            self.fail("large")
-        if not images.kind_of(image):
-            self.fail("format")
-        return image
-
-
-class ResponderSerializer(serializers.Serializer[Any]):
-    """One person, by exactly one of the three."""
-
-    open_id = serializers.RegexField(r"^ou_[A-Za-z0-9_-]+$", max_length=ID_LENGTH, required=False)
-    email = serializers.EmailField(required=False)
-    mobile = serializers.RegexField(r"^\+?[0-9]{5,20}$", required=False)
-
-    def validate(self, attrs: dict[str, str]) -> dict[str, str]:
-        if len(attrs) != 1:
-            raise serializers.ValidationError(_("Give one of open_id, email and mobile."))
-        return attrs
-
-
-class NamedField(serializers.SlugRelatedField[Any]):
-    """A row by its name. PostgreSQL holds no NUL and says so loudly when asked for one."""
-
-    def to_internal_value(self, data: Any) -> Any:
-        if not isinstance(data, str):
-            self.fail("invalid")
-        if "\0" in data:
-            self.fail("does_not_exist", slug_name=self.slug_field, value=data)
-        return super().to_internal_value(data)
-
-
-class NewIncidentSerializer(serializers.Serializer[Any]):
-    title = serializers.CharField(max_length=200)
-    severity = serializers.ChoiceField(
-        Severity.choices, required=False, help_text="else the service's, else P2"
-    )
-    bot = NamedField(
-        slug_field="slug",
-        queryset=Bot.objects.filter(enabled=True),
-        required=False,
-        help_text="may be left out where there is one bot",
-    )
-    description = serializers.CharField(max_length=TEXT_LENGTH, required=False, allow_blank=True)
-    service = NamedField(slug_field="name", queryset=Service.objects.all(), required=False, allow_null=True)
-    responders = serializers.ListSerializer[Any](
-        child=ResponderSerializer(), required=False, max_length=MAX_RESPONDERS
-    )
-    image = Base64ImageField(required=False, help_text="up to 10 MB")
-    drill = serializers.BooleanField(required=False)
-    private = serializers.BooleanField(required=False, help_text="needs the scope incidents:private")
-
-    def validate(self, attrs: dict[str, Any]) -> dict[str, Any]:
-        if "bot" not in attrs:
-            bots = list(Bot.objects.filter(enabled=True)[:2])
-            if len(bots) != 1:
-                why = _("There are several bots: say which.") if bots else _("There is no enabled bot.")
-                raise serializers.ValidationError({"bot": [why]})
-            attrs["bot"] = bots[0]
-        return attrs
-
-
-class NothingSerializer(serializers.Serializer[Any]):
-    """No fields."""
-
-
-class ResolutionSerializer(serializers.Serializer[Any]):
-    note = serializers.CharField(max_length=TEXT_LENGTH, required=False, allow_blank=True)
-    false_alarm = serializers.BooleanField(required=False)
-
-
-class ReopeningSerializer(serializers.Serializer[Any]):
-    reason = serializers.CharField(max_length=TEXT_LENGTH, required=False, allow_blank=True)
-
-
-class MuteSerializer(serializers.Serializer[Any]):
-    minutes = serializers.IntegerField(min_value=1, max_value=MAX_MUTE_MINUTES)
-
-
-class NoteSerializer(serializers.Serializer[Any]):
-    text = serializers.CharField(max_length=TEXT_LENGTH)
-
-
-class NewSeveritySerializer(serializers.Serializer[Any]):
-    severity = serializers.ChoiceField(Severity.choices)
-
-
-class LeadSerializer(serializers.Serializer[Any]):
-    open_id = serializers.RegexField(r"^ou_[A-Za-z0-9_-]+$", max_length=ID_LENGTH)
-
-
-class RespondersSerializer(serializers.Serializer[Any]):
-    responders = serializers.ListSerializer[Any](
-        child=ResponderSerializer(), allow_empty=False, max_length=MAX_RESPONDERS
-    )
+from .models import Actor, Export, Incident, Responder, Severity, StepError, Via
+from .serializers import (
+    ExportSerializer,
+    IncidentDetailSerializer,
+    IncidentSerializer,
+    LeadSerializer,
+    MuteSerializer,
+    NewIncidentSerializer,
+    NewSeveritySerializer,
+    NoteSerializer,
+    NothingSerializer,
+    ReopeningSerializer,
+    ResolutionSerializer,
+    RespondersSerializer,
+    TimelineEntrySerializer,
+)
 
 
 class IncidentFilter(FilterSet):  # type: ignore[misc]
@@ -348,6 +160,25 @@ class IncidentViewSet(ListModelMixin, GenericViewSet[Incident]):
         entries: Any = self.get_object().timeline.order_by("happened_at", "pk")
         entries = self.paginate_queryset(entries)
         return self.get_paginated_response(TimelineEntrySerializer(entries, many=True).data)
+
+    @extend_schema(
+        methods=["GET"],
+        responses={(200, "application/zip"): OpenApiTypes.BINARY, 202: ExportSerializer},
+        filters=False,
+    )
+    @extend_schema(methods=["POST"], request=None, responses={202: ExportSerializer})
+    @action(detail=True, methods=["get", "post"])
+    def export(self, request: Request, number: str) -> HttpResponse:
+        """GET: the newest zip, or how far it is (202; asked for, it is begun). POST: asks for a new one."""
+        incident = self.get_object()
+        newest = incident.exports.order_by("-pk").first()
+        if newest is None or (request.method == "POST" and newest.status not in Export.UNFINISHED):
+            newest = incident.export(self.by)
+        if newest.status == Export.Status.DONE and request.method == "GET":
+            answer = HttpResponse(bytes(newest.file.data), content_type="application/zip")
+            answer["Content-Disposition"] = f'attachment; filename="{incident.number}.zip"'
+            return answer
+        return Response(ExportSerializer(newest).data, status=202, headers={"Retry-After": "2"})
 
     def step(self, does: Callable[..., None]) -> Response:
         """Runs a verb of the incident with the fields of its form."""

@@ -7,7 +7,7 @@ from django.utils.translation import gettext as _
 from events.dispatch import Reaction, handled, ignored
 from events.envelope import parse_time, text_at
 from events.models import Event
-from events.people import names_in
+from events.people import learn, names_in
 
 from . import chat, commands, names, words
 from .models import Actor, Incident, TimelineEntry, Via
@@ -87,6 +87,7 @@ def _people(event: Event, kind: str) -> Reaction | None:
     incident = Incident.objects.in_chat(event.bot, event.chat_id)
     if incident is None:
         return None
+    learn(event)
     users = event.payload.get("users")
     for user in users if isinstance(users, list) else []:
         person = Actor(Via.CHAT, text_at(user, "name")[:120], text_at(user, "user_id.open_id"))

@@ -18,6 +18,7 @@ from django.utils import timezone
 from botconsole.models import ANSWERS_KEPT, ApiKey, IdempotencyKey
 from events.models import Bot, OutboxAttachment, OutboxItem
 from incidents.models import Actor, Incident, Responder, Service, TimelineEntry, Via
+from incidents.review import ExportFile
 from tests.test_project import run
 
 INCIDENTS = "/api/v1/incidents"
@@ -584,7 +585,18 @@ def test_the_root_leads_everywhere(db: None) -> None:
 
 def test_the_schema_is_public_and_names_every_step(db: None) -> None:
     schema = json.loads(Client().get("/api/schema").content)
-    steps = ["acknowledge", "resolve", "reopen", "mute", "note", "severity", "lead", "responders", "timeline"]
+    steps = [
+        "acknowledge",
+        "resolve",
+        "reopen",
+        "mute",
+        "note",
+        "severity",
+        "lead",
+        "responders",
+        "timeline",
+        "export",
+    ]
     assert set(schema["paths"]) == {
         INCIDENTS, f"{INCIDENTS}/{{number}}", *(f"{INCIDENTS}/{{number}}/{step}" for step in steps)
     }  # fmt: skip
@@ -696,7 +708,30 @@ def test_the_docs_show_every_step_and_the_browser_complains_of_nothing(live_serv
     page.on("pageerror", lambda error: complaints.append(str(error)))
     page.goto(f"{live_server.url}/api/docs")
     page.wait_for_selector("#swagger-ui .opblock", timeout=20_000)
-    assert page.locator(".opblock").count() == 12
+    assert page.locator(".opblock").count() == 14
     page.click(".opblock-post >> nth=0")
     page.wait_for_selector(".opblock-body")
     assert complaints == []
+
+
+def test_an_export_is_begun_by_asking_for_it_and_then_is_the_zip(bot: Bot, api: Client) -> None:
+    incident = opened(bot)
+    url = f"{INCIDENTS}/{incident.number}/export"
+    answer = api.get(url)
+    assert (answer.status_code, answer.json()["status"], answer["Retry-After"]) == (202, "waiting", "2")
+    assert api.get(url).status_code == 202
+    assert incident.exports.count() == 1
+    export = incident.exports.get()
+    ExportFile.objects.create(export=export, data=b"PK zip")
+    incident.exports.update(status="done")
+    answer = api.get(url)
+    assert (answer.content, answer["Content-Type"]) == (b"PK zip", "application/zip")
+    assert api.post(url).status_code == 202
+    assert incident.exports.count() == 2
+
+
+def test_the_export_of_a_private_incident_is_not_there_for_keys_without_the_scope(
+    bot: Bot, api: Client
+) -> None:
+    incident = opened(bot, private=True)
+    assert api.get(f"{INCIDENTS}/{incident.number}/export").status_code == 404

@@ -8,7 +8,7 @@ import pytest
 from events import people
 from events.models import Bot, OutboxItem, Person
 from incidents.models import Actor, Incident, Via
-from tests.feishu_events import ADA, LIN, member_joined, message_received, p2p_chat_create
+from tests.feishu_events import ADA, LIN, message_received
 from tests.incident_world import BOT_OPEN_ID, Feishu, running, with_mentions, work
 
 pytest_plugins = ["tests.incident_fixtures"]
@@ -24,17 +24,8 @@ def asked() -> list[str]:
 
 
 # --- Learning ---------------------------------------------------------------------------------------------
-@pytest.mark.parametrize(
-    "body",
-    [
-        member_joined(ADA),
-        p2p_chat_create(ADA),
-        with_mentions(message_received("@_user_1 hi", sender=LIN), (*ADA, "user")),
-    ],
-    ids=["joined", "p2p", "mentioned"],
-)
-def test_an_event_that_names_someone_teaches_the_name(bot: Bot, push: Any, body: Any) -> None:
-    push(bot, body)
+def test_a_message_that_mentions_someone_teaches_the_name(bot: Bot, push: Any) -> None:
+    push(bot, with_mentions(message_received("@_user_1 hi", sender=LIN), (*ADA, "user")))
     assert known(bot) == {ADA[0]: ADA[1]}
 
 

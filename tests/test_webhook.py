@@ -254,11 +254,11 @@ def test_a_duplicate_takes_at_most_four_queries(
 
 
 @pytest.mark.parametrize("build", [member_joined, p2p_chat_create, bot_entered])
-def test_a_greeted_event_takes_at_most_nine_queries(
+def test_a_greeted_event_takes_at_most_eight_queries(
     bot: Bot, push: Any, django_assert_max_num_queries: Any, build: Any
 ) -> None:
     make_starters(bot)
     push(bot, member_joined(event_id="ev_0"))  # warms the content types
-    with django_assert_max_num_queries(9):
+    with django_assert_max_num_queries(8):
         push(bot, build(event_id="ev_1"))
     assert OutboxItem.objects.count() == 2

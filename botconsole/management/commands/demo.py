@@ -34,7 +34,9 @@ class Command(BaseCommand):
 
     def add_arguments(self, parser: ArgumentParser) -> None:
         add_ports(parser)
-        parser.add_argument("--drill", action="store_true", help="also open a drill incident in the local Feishu")
+        parser.add_argument(
+            "--drill", action="store_true", help="also open a drill incident in the local Feishu"
+        )
         parser.add_argument(
             "--once", action="store_true", help="play one round (a member joins, is greeted), then end"
         )

@@ -265,7 +265,7 @@ class Delivery:
                 raise  # the database is away: the outcome is kept, and recorded when it is back
             except Exception:
                 log.exception("the answer to outbox item %s cannot be stored as it is", item.pk)
-                record(item, _without_details(outcome), random.random())  # noqa: S311
+                _record_bare(item, outcome)
             del self._in_flight[future]
             _log(item, outcome)
             if not item.followed_up:
@@ -301,6 +301,16 @@ class Delivery:
         if pks:
             rows = OutboxItem.objects.filter(pk__in=pks, status=OutboxItem.Status.SENDING)
             rows.update(leased_until=timezone.now() + LEASE)
+
+
+def _record_bare(item: OutboxItem, outcome: Outcome) -> None:
+    """A second attempt to store an outcome; after it the row is let go of, whatever happens: its lease ends."""
+    try:
+        record(item, _without_details(outcome), random.random())  # noqa: S311
+    except (OperationalError, InterfaceError):
+        raise
+    except Exception:
+        log.exception("outbox item %s is gone, or cannot be written", item.pk)
 
 
 def _without_details(outcome: Outcome) -> Outcome:

@@ -70,6 +70,8 @@ def patch_card(
 ) -> OutboxItem | None:
     """Replaces a card of ours in place; possible for 14 days."""
     arguments = {"message_id": message_id, "content": dumps(card)}
+    if _instead(bot, "patch_card", chat_id, arguments, message_id=message_id):
+        return None
     return queue(bot, "patch_card", target=chat_id, arguments=arguments, key=key, **row)
 
 
@@ -82,9 +84,10 @@ def create_chat(
 
 
 def rename_chat(bot: Bot, *, chat_id: str, name: str, key: str, **row: Any) -> OutboxItem | None:
-    return queue(
-        bot, "rename_chat", target=chat_id, arguments={"chat_id": chat_id, "name": name}, key=key, **row
-    )
+    arguments = {"chat_id": chat_id, "name": name}
+    if _instead(bot, "rename_chat", chat_id, arguments):
+        return None
+    return queue(bot, "rename_chat", target=chat_id, arguments=arguments, key=key, **row)
 
 
 def add_members(
@@ -147,6 +150,18 @@ def leave_chat(bot: Bot, *, chat_id: str, key: str, **row: Any) -> OutboxItem | 
     """Takes the bot out of a group; the people stay in it."""
     arguments = {"chat_id": chat_id, "app_id": bot.app_id}
     return queue(bot, "leave_chat", target=chat_id, arguments=arguments, key=key, **row)
+
+
+def _instead(bot: Bot, call: str, target: str, arguments: dict[str, Any], **same: str) -> bool:
+    """Puts a new state into the row that waits to set an older one; only the last state matters.
+
+    A row whose call is in flight stays as it is: False, and the new state needs a row of its own.
+    """
+    named = {f"arguments__{name}": value for name, value in same.items()}
+    waiting = OutboxItem.objects.filter(
+        bot=bot, call=call, target=target, status=OutboxItem.Status.PENDING, **named
+    )
+    return bool(waiting.update(arguments=arguments))
 
 
 def uuid_of(key: str) -> str:

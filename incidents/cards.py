@@ -18,6 +18,8 @@ COLOURS = {"P0": "red", "P1": "orange", "P2": "yellow", "P3": "blue"}
 MUTE_MINUTES = (10, 30, 60, 1440)
 NOBODY = "–"  # not a hyphen: under a line of text that would make a heading of it
 NOTE_INPUT = "note"
+# A card holds 30 KB, and an escaped character takes up to five.
+DESCRIPTION_LENGTH, NOTE_LENGTH = 1500, 1000
 ACTIONS = ("ack", "mute", "resolve", "false_alarm", "note", "reopen")
 
 
@@ -42,7 +44,7 @@ def alert_card(incident: Incident) -> JSON:
     """The card (JSON 2.0) of the incident as it is now; buttons only for what its state allows."""
     elements = [_fields(incident)]
     if incident.description:
-        elements.append(_markdown(escape(incident.description)))
+        elements.append(_markdown(escape(shortened(incident.description, DESCRIPTION_LENGTH))))
     if incident.image_key:
         alt = {"tag": "plain_text", "content": incident.title}
         elements.append({"tag": "img", "img_key": incident.image_key, "alt": alt})
@@ -61,6 +63,22 @@ def alert_card(incident: Incident) -> JSON:
     }
 
 
+def _in_the_chat(incident: Incident) -> set[str]:
+    """Whom Feishu has let into the chat: an id that it refuses would fail the whole card (100290)."""
+    if not incident.pk:
+        return set()  # a preview
+    return set(incident.responders.filter(status="added").values_list("open_id", flat=True))
+
+
+def _named(open_id: str, present: set[str]) -> str:
+    return _at(open_id) if open_id in present else escape(open_id)
+
+
+def shortened(text: str, length: int) -> str:
+    """The text, cut where it is too long for its place; the console has all of it."""
+    return text if len(text) <= length else text[: length - 1] + "…"
+
+
 def _tags(incident: Incident) -> list[JSON]:
     colours = {"open": "red", "acknowledged": "orange", "resolved": "green"}
     tags: list[tuple[str, str]] = [(incident.severity, "neutral")]
@@ -75,13 +93,14 @@ def _tags(incident: Incident) -> list[JSON]:
 
 def _fields(incident: Incident) -> JSON:
     on_call = incident.service.on_call if incident.service else []
+    present = _in_the_chat(incident)
     rows = [
         (_("Time"), _local_time(incident.opened_at)),
         (_("Incident"), escape(incident.number)),
         (_("Service"), escape(incident.service.name) if incident.service else NOBODY),
-        (_("First on call"), _at(on_call[0]) if on_call else NOBODY),
-        (_("Second on call"), _at(on_call[1]) if len(on_call) > 1 else NOBODY),
-        (_("Lead"), _at(incident.lead_open_id) if incident.lead_open_id else NOBODY),
+        (_("First on call"), _named(on_call[0], present) if on_call else NOBODY),
+        (_("Second on call"), _named(on_call[1], present) if len(on_call) > 1 else NOBODY),
+        (_("Lead"), _named(incident.lead_open_id, present) if incident.lead_open_id else NOBODY),
     ]
     columns = [_column(f"**{name}**\n{value}") for name, value in rows]
     return {"tag": "column_set", "flex_mode": "bisect", "columns": columns}
@@ -99,7 +118,7 @@ def _state(incident: Incident) -> list[JSON]:
         )
         lines.append(said % _by(incident, "resolved"))
     if incident.resolution_note:
-        lines.append(escape(incident.resolution_note))
+        lines.append(escape(shortened(incident.resolution_note, NOTE_LENGTH)))
     if incident.is_muted and incident.muted_until:
         lines.append(_("Muted until %(time)s") % {"time": _local_time(incident.muted_until)})
     return [{"tag": "markdown", "text_size": "notation", "content": "\n\n".join(lines)}] if lines else []

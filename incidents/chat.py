@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 from django.conf import settings
@@ -16,11 +17,12 @@ from django.utils import translation
 from django.utils.translation import gettext as _
 
 from events import outbox
+from events.cards import dumps
 from events.codes import explain
 from events.models import OutboxItem
 from events.words import call_words
 
-from .cards import alert_card
+from .cards import alert_card, shortened
 
 if TYPE_CHECKING:
     from .models import Actor, Incident, Responder, TimelineEntry
@@ -28,6 +30,7 @@ if TYPE_CHECKING:
 REMINDER = "incident.reminder"
 SETTLES = ("acknowledged", "resolved", "false_alarm", "muted")
 CHAT_NAME_LENGTH = 60
+LINE_LENGTH = 500
 PEOPLE_PER_CALL = 50
 # The card can no longer be changed in place: recalled, deleted, older than 14 days.
 CARD_GONE_CODES = (230011, 230110, 230111, 230031)
@@ -74,7 +77,7 @@ def add_responders(incident: Incident) -> None:
         return
     strangers = list(incident.responders.filter(open_id="", status="waiting"))
     if strangers:
-        _find_people(incident, strangers[:PEOPLE_PER_CALL], f"people:{strangers[0].pk}")
+        _find_people(incident, strangers[:PEOPLE_PER_CALL], f"people:{strangers[0].pk}:{incident.revision}")
     waiting = list(incident.responders.filter(status="waiting").exclude(open_id=""))
     for number in range(0, len(waiting), PEOPLE_PER_CALL):
         _add(incident, waiting[number : number + PEOPLE_PER_CALL])
@@ -92,12 +95,15 @@ def show(incident: Incident, entry: TimelineEntry, by: Actor) -> None:
     if line := _line(incident, entry, by):
         row = _row(incident, f"line:{entry.pk}", "incident.line")
         outbox.send_text(incident.bot, chat_id=incident.chat_id, markup=line, **row)
+    if entry.kind == "severity":
+        _buzz(incident)
 
 
 def catch_up(incident: Incident) -> None:
     """Back in the chat: it is told the present state, whatever was said while nobody could hear it."""
-    rows = type(incident).objects.filter(pk=incident.pk)
-    rows.update(chat_gone=False, revision=F("revision") + 1)
+    rows = type(incident).objects.filter(pk=incident.pk, chat_gone=True)
+    if not rows.update(chat_gone=False, revision=F("revision") + 1):
+        return  # some other bot was added
     incident.refresh_from_db()
     ours = OutboxItem.objects.filter(key=f"inc:{incident.key}:chat")
     if incident.card_message_id:
@@ -121,12 +127,12 @@ RENAMES = ("acknowledged", "resolved", "false_alarm", "reopened", "severity")
 
 def _line(incident: Incident, entry: TimelineEntry, by: Actor) -> str:
     """The line in the chat, in Feishu's text markup; "" for what the card alone shows."""
-    text = outbox.plain(entry.text)
+    text = outbox.plain(shortened(entry.text, LINE_LENGTH))
     with language_of_the_chat():
-        minutes = max(1, round(incident.duration.total_seconds() / 60))
+        took = _duration(incident.duration)
         lines: dict[str, Callable[[], str]] = {
             "acknowledged": lambda: _("%s has taken it"),
-            "resolved": lambda: _("The problem is solved, well done! It took %d minutes") % minutes,
+            "resolved": lambda: _("The problem is solved, well done! It took %(time)s") % {"time": took},
             "false_alarm": lambda: _("%s reports a false alarm"),
             "reopened": lambda: _("%s has opened it again"),
             "severity": lambda: _("%s has set the severity"),
@@ -139,6 +145,13 @@ def _line(incident: Incident, entry: TimelineEntry, by: Actor) -> str:
     said = said.replace("%s", by.markup)
     what = outbox.at(entry.text) if entry.kind == "lead" else text
     return f"{said}{'：' if what else ''}{what}"
+
+
+def _duration(duration: timedelta) -> str:
+    minutes = max(1, round(duration.total_seconds() / 60))
+    if minutes < 60:
+        return _("%d min") % minutes
+    return _("%(hours)d h %(minutes)d min") % {"hours": minutes // 60, "minutes": minutes % 60}
 
 
 def _create_chat(incident: Incident) -> None:
@@ -164,31 +177,36 @@ def _find_people(incident: Incident, people: Sequence[Responder], suffix: str) -
 
 
 def _add(incident: Incident, people: Sequence[Responder]) -> None:
-    row = _row(incident, f"add:{people[0].pk}:{len(people)}", "incident.members")
+    row = _row(incident, f"add:{people[0].pk}:{len(people)}:{incident.revision}", "incident.members")
     open_ids = [one.open_id for one in people]
     outbox.add_members(incident.bot, chat_id=incident.chat_id, open_ids=open_ids, **row)
 
 
 def _send_card(incident: Incident) -> None:
+    """A card, unless one is on its way already: then on_card_sent brings it up to date."""
+    cards = OutboxItem.objects.filter(bot=incident.bot, target=incident.chat_id, step="incident.card")
+    if cards.filter(status__in=OutboxItem.UNFINISHED).exists():
+        return
     with language_of_the_chat():
         card = alert_card(incident)
-    row = _row(incident, f"card:{incident.revision}", "incident.card")
+    row = _row(incident, f"card:{incident.revision}:{cards.count()}", "incident.card")
     outbox.send_card(incident.bot, chat_id=incident.chat_id, card=card, **row)
 
 
-def _patch(incident: Incident) -> None:
+def _patch(incident: Incident, after: OutboxItem | None = None) -> None:
+    """Brings the card up to date; `after` is the call that left it behind."""
     if not incident.card_message_id:
         return
     with language_of_the_chat():
         card = alert_card(incident)
-    row = _row(incident, f"patch:{incident.revision}", "incident.patch")
+    row = _row(incident, f"patch:{incident.revision}:{after.pk if after else 0}", "incident.patch")
     outbox.patch_card(
         incident.bot, chat_id=incident.chat_id, message_id=incident.card_message_id, card=card, **row
     )
 
 
-def _rename(incident: Incident) -> None:
-    row = _row(incident, f"rename:{incident.revision}", "incident.line")
+def _rename(incident: Incident, after: OutboxItem | None = None) -> None:
+    row = _row(incident, f"rename:{incident.revision}:{after.pk if after else 0}", "incident.name")
     outbox.rename_chat(incident.bot, chat_id=incident.chat_id, name=chat_name(incident), **row)
 
 
@@ -252,6 +270,7 @@ def on_members_added(item: OutboxItem) -> None:
     if item.status == OutboxItem.Status.FAILED:
         refused = set(open_ids)
     people.exclude(open_id__in=refused).update(status="added", error="")
+    _patch(incident, after=item)  # who is in the chat now can be mentioned on the card
     if refused:
         why = _why(item) or _("Feishu does not let the bot add this person")
         people.filter(open_id__in=refused).update(status="failed", error=why)
@@ -287,8 +306,7 @@ def on_card_sent(item: OutboxItem) -> None:
     )
     if first:
         _decorate(incident)
-    if item.key != f"inc:{incident.key}:card:{incident.revision}":
-        _patch(incident)
+    _converge(incident, item)
 
 
 def _decorate(incident: Incident) -> None:
@@ -296,24 +314,51 @@ def _decorate(incident: Incident) -> None:
     url = f"{settings.PUBLIC_URL}/admin/incidents/incident/{incident.pk}/change/"
     row = _row(incident, "tab", "incident.extra")
     outbox.add_chat_tab(incident.bot, chat_id=incident.chat_id, name=incident.number, url=url, **row)
+    _buzz(incident)
+
+
+def _buzz(incident: Incident) -> None:
+    """Rings everyone's phone for a P0 that nobody has taken."""
     people = list(incident.responders.filter(status="added").values_list("open_id", flat=True)[:200])
     if incident.severity == "P0" and not incident.drill and people and incident.status == "open":
-        row = _row(incident, "buzz", "incident.extra")
-        message_id = incident.card_message_id
-        outbox.buzz(incident.bot, chat_id=incident.chat_id, message_id=message_id, open_ids=people, **row)
+        row = _row(incident, f"buzz:{incident.revision}", "incident.extra")
+        if message_id := incident.card_message_id:
+            outbox.buzz(incident.bot, chat_id=incident.chat_id, message_id=message_id, open_ids=people, **row)
 
 
 def on_card_patched(item: OutboxItem) -> None:
     incident = _incident(item)
+    if item.status == OutboxItem.Status.SENT:
+        _converge(incident, item)
+    elif item.arguments["message_id"] != incident.card_message_id:
+        _patch(incident, after=item)  # of a card that has been replaced meanwhile
+    elif item.error_code in CARD_GONE_CODES:
+        incident.card_message_id = ""
+        incident.save(update_fields=["card_message_id"])
+        _send_card(incident)
+    else:
+        _on_failure(incident, item, _("The card could not be changed: %s"))
+
+
+def _converge(incident: Incident, item: OutboxItem) -> None:
+    """A card that shows an older state, because calls overtook each other in an outage, is brought up to date."""
+    with language_of_the_chat():
+        present = dumps(alert_card(incident))
+    if item.arguments["content"] != present:
+        _patch(incident, after=item)
+
+
+def on_renamed(item: OutboxItem) -> None:
+    """As with the card: the name that came last may be an older one."""
+    incident = _incident(item)
     if item.status == OutboxItem.Status.FAILED:
-        if item.error_code in CARD_GONE_CODES:
-            _send_card(incident)
-        else:
-            _on_failure(incident, item, _("The card could not be changed: %s"))
+        _on_failure(incident, item, _("The chat could not be told: %s"))
+    elif item.arguments["name"] != chat_name(incident) and not incident.chat_gone:
+        _rename(incident, after=item)
 
 
 def on_line_sent(item: OutboxItem) -> None:
-    """A line or a new name: nothing follows, but a chat that is gone must be known."""
+    """A line: nothing follows, but a chat that is gone must be known."""
     if item.status == OutboxItem.Status.FAILED:
         _on_failure(_incident(item), item, _("The chat could not be told: %s"))
 
@@ -334,7 +379,11 @@ def on_reminder(item: OutboxItem) -> None:
 def forget_reminders(incident: Incident) -> None:
     """Reminders that Feishu has not taken yet; what they say is no longer true."""
     rows = OutboxItem.objects.filter(bot=incident.bot, target=incident.chat_id, step=REMINDER)
-    rows.filter(status=OutboxItem.Status.PENDING).delete()
+    with language_of_the_chat():
+        why = _("no longer true")
+    rows.filter(status=OutboxItem.Status.PENDING).update(
+        status=OutboxItem.Status.FAILED, error=why, followed_up=True
+    )
 
 
 def chat_is_gone(incident: Incident, reason: str) -> None:
@@ -342,7 +391,7 @@ def chat_is_gone(incident: Incident, reason: str) -> None:
     news = type(incident).objects.filter(pk=incident.pk, chat_gone=False).update(chat_gone=True)
     waiting = OutboxItem.objects.filter(
         bot=incident.bot, target=incident.chat_id, status=OutboxItem.Status.PENDING
-    )
+    ).exclude(step="incident.archive")  # which wants just that
     waiting.update(status=OutboxItem.Status.FAILED, error=reason[:500], followed_up=True)
     if news:
         _record(incident, reason)
@@ -390,6 +439,7 @@ STEPS: dict[str, Callable[[OutboxItem], None]] = {
     "incident.image": on_image_uploaded,
     "incident.card": on_card_sent,
     "incident.patch": on_card_patched,
+    "incident.name": on_renamed,
     "incident.line": on_line_sent,
     "incident.extra": on_extra,
     REMINDER: on_reminder,

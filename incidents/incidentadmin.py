@@ -20,7 +20,7 @@ from django.utils.translation import gettext_lazy as _
 from django.views.decorators.http import require_POST
 
 from events.adminrows import ReadOnlyAdmin, pill, two_lines
-from events.models import Bot, Event
+from events.models import Bot, Event, Person
 
 from .forms import ImportForm, IncidentForm
 from .incidentfilters import AgeFilter
@@ -102,8 +102,16 @@ class IncidentAdmin(ReadOnlyAdmin[Incident]):
         for step in ("opened", "acknowledged", "resolved"):
             found |= Q(**{f"{step}_by_open_id": term}) | Q(**{f"{step}_by__icontains": term})
         called = Responder.objects.filter(Q(open_id=term) | Q(email__iexact=term) | Q(mobile=term))
+        named = Person.objects.filter(name__icontains=term).values("open_id")[:100]
+        found |= Q(lead_open_id__in=named) | Q(responders__open_id__in=named)
         found |= Q(lead_open_id=term) | Q(pk__in=called.values("incident"))
-        return queryset.filter(found), False
+        return queryset.filter(found), True
+
+    def _known_chats(self) -> list[tuple[str, str]]:
+        """Chats to import from, but those of incidents: their names may be nobody else's business."""
+        taken = set(Incident.objects.exclude(chat_id="").values_list("chat_id", flat=True))
+        names = Event.objects.all().chat_names().items()
+        return [(chat_id, name) for chat_id, name in names if chat_id not in taken][:CHATS_OFFERED]
 
     @admin.display(description=_("number"), ordering="pk")
     def number(self, incident: Incident) -> str:
@@ -271,6 +279,6 @@ class IncidentAdmin(ReadOnlyAdmin[Incident]):
             "title": gettext("Import a chat as an incident"),
             "opts": self.opts,
             "form": form,
-            "known_chats": list(Event.objects.all().chat_names().items())[:CHATS_OFFERED],
+            "known_chats": self._known_chats(),
         }
         return TemplateResponse(request, "admin/incidents/incident/import.html", context)

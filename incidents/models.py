@@ -286,6 +286,8 @@ class Incident(models.Model):
         archive.call_off(self)
 
     def change_severity(self, by: Actor, severity: str) -> None:
+        if Incident.objects.filter(pk=self.pk, severity=severity).exists():
+            return  # nothing changes, so nobody is told
         self._step(TimelineEntry.Kind.SEVERITY, by, severity, allowed=self.UNRESOLVED, severity=severity)
 
     def assign_lead(self, by: Actor, open_id: str) -> None:
@@ -344,13 +346,16 @@ class Incident(models.Model):
         )
 
     def call_in(self, responders: Iterable[Responder]) -> None:
-        """Remembers who is to be in the chat; whoever is known already is not called twice."""
-        known = set(self.responders.values_list("open_id", "email", "mobile"))
+        """Remembers who is to be in the chat; whoever was refused, or has left, is tried again."""
+        known = {one.identity: one for one in self.responders.all()}
         for responder in responders:
-            if responder.identity not in known:
-                known.add(responder.identity)
+            if (same := known.get(responder.identity)) is None:
+                known[responder.identity] = responder
                 responder.incident = self
                 responder.save()
+            elif same.pk and same.status != Responder.Status.WAITING:
+                same.status, same.error = Responder.Status.WAITING, ""
+                same.save(update_fields=["status", "error"])
 
 
 class Responder(models.Model):

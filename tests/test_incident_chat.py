@@ -325,6 +325,7 @@ def test_our_rename_is_known_even_when_the_next_is_on_its_way(
 ) -> None:
     Bot.objects.update(open_id="")
     incident.acknowledge(OPERATOR)
+    OutboxItem.objects.filter(call="rename_chat").update(status=OutboxItem.Status.SENT)
     incident.resolve(OPERATOR)
     push(bot, renamed("[In progress] Payments fail", BOT_OPEN_ID))
     assert not incident.timeline.filter(kind="chat").exists()

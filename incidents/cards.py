@@ -173,7 +173,8 @@ def _reopen(incident: Incident) -> JSON:
 
 def _link(incident: Incident) -> list[JSON]:
     url = f"{settings.PUBLIC_URL}/admin/incidents/incident/{incident.pk}/change/"
-    return [_markdown(f"[{_('Open in the console')}]({url})")]
+    text = _("Open in the console")
+    return [_markdown(f"[{text}]({url})")]
 
 
 def _button(incident: Incident, action: str, text: str, kind: str, *, submit: bool = False) -> dict[str, Any]:

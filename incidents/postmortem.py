@@ -76,7 +76,8 @@ def _values(incident: Incident) -> dict[str, str]:
         for entry in key[:LONGEST_TIMELINE]
     ]
     if len(key) > LONGEST_TIMELINE:
-        lines.append(f"- {_('and %d more') % (len(key) - LONGEST_TIMELINE)}")
+        more = _("and %d more") % (len(key) - LONGEST_TIMELINE)
+        lines.append(f"- {more}")
     acknowledged_at = facts.first_acknowledged_at(incident)
     acknowledged_after = acknowledged_at - incident.opened_at if acknowledged_at else None
     resolved_after = incident.resolved_at - incident.opened_at if incident.resolved_at else None

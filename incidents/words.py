@@ -61,7 +61,7 @@ def _post(content: Json) -> str:
 def _part(part: Any) -> str:
     tag = dig(part, "tag")
     if tag in ("img", "media"):
-        return f"[{_('image')}]"
+        return "[" + _("image") + "]"
     if tag == "at":
         return text_at(part, "user_id")
     if tag == "emotion":
@@ -72,7 +72,7 @@ def _part(part: Any) -> str:
 _WORDS: dict[str, Callable[[Json], str]] = {
     "text": lambda content: text_at(content, "text"),
     "post": _post,
-    "image": lambda content: f"[{_('image')}]",
-    "file": lambda content: f"[{_('file')}] {text_at(content, 'file_name')}",
-    "interactive": lambda content: f"[{_('card')}] {text_at(content, 'title')}".rstrip(),
+    "image": lambda content: "[" + _("image") + "]",
+    "file": lambda content: "[" + _("file") + "] " + text_at(content, "file_name"),
+    "interactive": lambda content: ("[" + _("card") + "] " + text_at(content, "title")).rstrip(),
 }

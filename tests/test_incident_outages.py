@@ -4,6 +4,7 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
+from django.db import transaction
 from django.utils import timezone
 
 from botconsole.worker import Worker
@@ -75,7 +76,8 @@ def test_a_recalled_card_is_replaced_once_whatever_happens_meanwhile(bot: Bot, f
     OutboxItem.objects.filter(call="patch_card").update(
         status=Status.FAILED, error_code=230011, next_attempt_at=timezone.now()
     )
-    chat.on_card_patched(OutboxItem.objects.get(call="patch_card", status=Status.FAILED))
+    with transaction.atomic():
+        chat.on_card_patched(OutboxItem.objects.get(call="patch_card", status=Status.FAILED))
     incident.refresh_from_db()
     incident.resolve(OPERATOR)
     work()

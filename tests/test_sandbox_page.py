@@ -95,7 +95,9 @@ def test_a_card_appears_without_a_reload_and_its_form_reaches_the_app(
     page.click("text=Resolve")
     page.wait_for_selector(".toast.success >> text=Resolved")
     person.http.close()
-    action = app.bodies[-1]["event"]["action"]
+    action = next(
+        body["event"]["action"] for body in reversed(app.bodies) if "action" in body.get("event", {})
+    )
     assert (action["value"], action["form_value"]) == ({"action": "resolve"}, {"notes": "fixed"})
 
 

@@ -59,7 +59,7 @@ def export_ended(export: Export) -> None:
     )  # fmt: skip
     with chat.language_of_the_chat():
         if reason := _obstacle(incident, export):
-            _record(incident, _("Not archived: %s") % reason)
+            chat.record(incident, _("Not archived: %s") % reason)
         elif not _chat_stands(incident):
             _archived(incident, export, _("exported; there is no chat any more"))
         else:
@@ -98,7 +98,7 @@ def call_off(incident: Incident) -> None:
         )
         reason = _("the incident was opened again")
         if waiting.update(status=OutboxItem.Status.FAILED, error=reason, followed_up=True):
-            _record(incident, _("Not archived: %s") % reason)
+            chat.record(incident, _("Not archived: %s") % reason)
 
 
 def on_gone(item: OutboxItem) -> None:
@@ -112,7 +112,7 @@ def on_gone(item: OutboxItem) -> None:
     with chat.language_of_the_chat():
         if item.status == OutboxItem.Status.FAILED and item.error_code not in chat.CHAT_GONE_CODES:
             code = "" if item.error_code is None else f"{item.error_code} "
-            _record(incident, _("Not archived: %s") % f"{code}{explain(item.error_code).meaning}")
+            chat.record(incident, _("Not archived: %s") % f"{code}{explain(item.error_code).meaning}")
             return
         disbanded = export.then == Export.Then.DISBAND
         _archived(
@@ -129,12 +129,6 @@ def _archived(incident: Incident, export: Export, text: str) -> None:
     ).exclude(target="")
     waiting.update(status=OutboxItem.Status.FAILED, error=text, followed_up=True)
     incident.write(TimelineEntry.Kind.ARCHIVED, export.by, text=text, happened_at=timezone.now())
-
-
-def _record(incident: Incident, text: str) -> None:
-    from .models import Actor, TimelineEntry, Via
-
-    incident.write(TimelineEntry.Kind.CHAT, Actor(Via.SYSTEM), text=text)
 
 
 STEPS: dict[str, Callable[[OutboxItem], None]] = {STEP: on_gone}

@@ -241,7 +241,7 @@ def on_chat_created(item: OutboxItem) -> None:
             # Someone cannot be added: the chat first, then everyone whom Feishu lets in.
             item.change_and_retry(open_ids=[])
         else:
-            _record(incident, _("The chat could not be made: %s") % _why(item))
+            record(incident, _("The chat could not be made: %s") % _why(item))
         return
     type(incident).objects.filter(pk=incident.pk, chat_id="").update(chat_id=(item.result or {})["chat_id"])
     incident.refresh_from_db()
@@ -274,13 +274,13 @@ def on_members_added(item: OutboxItem) -> None:
     if refused:
         why = _why(item) or _("Feishu does not let the bot add this person")
         people.filter(open_id__in=refused).update(status="failed", error=why)
-        _record(incident, _("Could not be added: %s") % f"{' '.join(sorted(refused))} ({why})")
+        record(incident, _("Could not be added: %s") % f"{' '.join(sorted(refused))} ({why})")
 
 
 def on_image_uploaded(item: OutboxItem) -> None:
     incident = _incident(item)
     if item.status == OutboxItem.Status.FAILED:
-        _record(incident, _("The image could not be uploaded: %s") % _why(item))
+        record(incident, _("The image could not be uploaded: %s") % _why(item))
         return
     item.attachment.delete()
     rows = type(incident).objects.filter(pk=incident.pk)
@@ -368,7 +368,7 @@ def on_extra(item: OutboxItem) -> None:
     incident = _incident(item)
     if item.status == OutboxItem.Status.FAILED and not _chat_is_gone(incident, item):
         what = call_words(item.call, item.arguments)
-        _record(incident, _("Not everything worked: %s") % f"{what}, {_why(item)}")
+        record(incident, _("Not everything worked: %s") % f"{what}, {_why(item)}")
 
 
 def on_reminder(item: OutboxItem) -> None:
@@ -394,12 +394,12 @@ def chat_is_gone(incident: Incident, reason: str) -> None:
     ).exclude(step="incident.archive")  # which wants just that
     waiting.update(status=OutboxItem.Status.FAILED, error=reason[:500], followed_up=True)
     if news:
-        _record(incident, reason)
+        record(incident, reason)
 
 
 def _on_failure(incident: Incident, item: OutboxItem, message: str) -> None:
     if not _chat_is_gone(incident, item):
-        _record(incident, message % _why(item))
+        record(incident, message % _why(item))
 
 
 def _chat_is_gone(incident: Incident, item: OutboxItem) -> bool:
@@ -426,7 +426,8 @@ def _incident(item: OutboxItem) -> Incident:
     return rows.get(pk=item.subject_id or 0)
 
 
-def _record(incident: Incident, text: str) -> None:
+def record(incident: Incident, text: str) -> None:
+    """A line of the timeline that nobody wrote."""
     from .models import Actor, TimelineEntry, Via
 
     incident.write(TimelineEntry.Kind.CHAT, Actor(Via.SYSTEM), text=text)

@@ -110,6 +110,10 @@ class Feishu:
     def cards(self, chat_id: str) -> list[Any]:
         return [one for one in self.messages(chat_id) if one["msg_type"] == "interactive"]
 
+    def card(self, chat_id: str) -> Any:
+        """The newest card."""
+        return self.cards(chat_id)[-1]
+
     def texts(self, chat_id: str) -> list[str]:
         return [one["content"]["text"] for one in self.messages(chat_id) if one["msg_type"] == "text"]
 

@@ -3,66 +3,15 @@
 from typing import Any
 
 import pytest
-import requests
 
 from botconsole.worker import Worker
-from events.models import Bot, Event, OutboxItem
+from events.models import Bot, OutboxItem
 from incidents.models import Actor, Incident, Responder, Service, Via
+from tests.incident_world import PNG, Feishu
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
 OPERATOR = Actor(Via.ADMIN, "operator")
-PNG = bytes.fromhex(
-    "89504e470d0a1a0a0000000d4948445200000001000000010806000000"
-    "1f15c4890000000d49444154789c6360606060000000050001a5f645400000000049454e44ae426082"
-)
-
-
-class Feishu:
-    """The sandbox with the console listening: people act in it, and every push has arrived when a call returns."""
-
-    def __init__(self, sandbox: Any) -> None:
-        self.sandbox = sandbox
-        self.base = f"{sandbox.url}/_sandbox"
-
-    def call(self, method: str, path: str, body: Any = None) -> Any:
-        response = requests.request(method, f"{self.base}/{path}", json=body, timeout=10)
-        assert response.ok, response.text
-        return response.json()
-
-    def person(self, name: str, open_id: str, *, visible: bool = True) -> str:
-        self.call("POST", "people", {"name": name, "open_id": open_id, "visible": visible})
-        return open_id
-
-    def chat(self, chat_id: str) -> Any:
-        return next(one for one in self.call("GET", "groups")["items"] if one["chat_id"] == chat_id)
-
-    def messages(self, chat_id: str) -> list[Any]:
-        return list(self.call("GET", f"groups/{chat_id}/messages")["items"])
-
-    def card(self, chat_id: str) -> Any:
-        return [one for one in self.messages(chat_id) if one["msg_type"] == "interactive"][-1]
-
-    def texts(self, chat_id: str) -> list[str]:
-        return [one["content"]["text"] for one in self.messages(chat_id) if one["msg_type"] == "text"]
-
-    def say(self, chat_id: str, open_id: str, text: str, **more: Any) -> str:
-        told = self.call("POST", f"groups/{chat_id}/messages", {"open_id": open_id, "text": text, **more})
-        self.arrived(told["event_id"])
-        return str(told["message_id"])
-
-    def press(self, message_id: str, open_id: str, element: str, **more: Any) -> Any:
-        return self.call(
-            "POST", f"messages/{message_id}/press", {"open_id": open_id, "element": element, **more}
-        )
-
-    def arrived(self, event_id: str) -> None:
-        import time
-
-        deadline = time.monotonic() + 10
-        while not Event.objects.filter(event_id=event_id).exclude(status=Event.Status.RECEIVED).exists():
-            assert time.monotonic() < deadline, self.call("GET", "pushes")["items"][:2]
-            time.sleep(0.02)
 
 
 @pytest.fixture

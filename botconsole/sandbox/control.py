@@ -1,16 +1,19 @@
 """The control API under /_sandbox/: what the page's buttons and tests in any language do."""
 
 import json
+import sqlite3
 from collections.abc import Awaitable, Callable
+from dataclasses import asdict
 from typing import Any
 
+from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response, StreamingResponse
 from starlette.routing import Route
 
 from botconsole.sandbox import chats, doings, saying, view
 from botconsole.sandbox.doings import Json, Wanted, WrongError
-from botconsole.sandbox.faults import FaultError
+from botconsole.sandbox.faults import SWITCHES, FaultError
 from botconsole.sandbox.press import PressError, press
 from botconsole.sandbox.resources import served
 from botconsole.sandbox.seed import fresh_name, seed
@@ -25,17 +28,36 @@ def _answering(handler: Handler) -> Callable[[Request], Awaitable[Response]]:
     async def answer(request: Request) -> Response:
         world: World = request.app.state.world
         try:
-            raw = await request.body()
-            told = await handler(world, request, Wanted(json.loads(raw) if raw.strip() else {}))
+            told = await handler(world, request, Wanted(_parsed(await request.body())))
         except LookupError as error:
             return JSONResponse({"error": str(error.args[0] if error.args else error)}, 404)
-        except json.JSONDecodeError:
-            return JSONResponse({"error": "the body is not JSON"}, 400)
         except (WrongError, PressError, FaultError) as error:
             return JSONResponse({"error": str(error)}, 400)
+        except (UnicodeError, OverflowError, sqlite3.IntegrityError) as error:
+            # what no store can keep: half a surrogate pair, a number beyond 64 bits, an id taken twice
+            return JSONResponse({"error": f"a value cannot be stored: {error}"}, 400)
         return told if isinstance(told, Response) else JSONResponse(told)
 
     return answer
+
+
+def _parsed(raw: bytes) -> Any:
+    """The body as JSON; none at all is an empty object."""
+    try:
+        return json.loads(raw) if raw.strip() else {}
+    except (ValueError, RecursionError):
+        raise WrongError("the body is not JSON") from None
+
+
+async def not_served(request: Request, error: Exception) -> Response:
+    """What no route takes (404, or 405 for another method): in JSON below /_sandbox/."""
+    status, headers, what = 500, None, str(error)
+    if isinstance(error, HTTPException):
+        status, headers, what = error.status_code, error.headers, error.detail
+    if request.url.path.startswith("/_sandbox/"):
+        told = {"error": f"{request.method} {request.url.path}: {what}; docs/sandbox.md lists the calls"}
+        return JSONResponse(told, status, headers)
+    return Response(what, status, headers, "text/plain")
 
 
 async def health(world: World, request: Request, wanted: Wanted) -> Json:
@@ -110,11 +132,19 @@ async def leave(world: World, request: Request, wanted: Wanted) -> Json:
 
 
 async def messages(world: World, request: Request, wanted: Wanted) -> Json:
+    """The newest messages, oldest first; `before` a message pages back, `since` a revision tells what changed."""
     chat = world.must_chat(request.path_params["chat_id"])
-    since, limit = _number(request, "since", 0), _number(request, "limit", 500)
-    return view.messages_view(
-        world, chat["chat_id"], since, limit, request.query_params.get("locale") or "zh_cn"
+    before = request.query_params.get("before")
+    message = world.must_message(before) if before else None
+    if message is not None and message["chat_id"] != chat["chat_id"]:
+        raise WrongError("before must be a message of this chat")
+    asked = view.Asked(
+        _number(request, "since", 0),
+        _number(request, "limit", 500),
+        message,
+        request.query_params.get("locale") or "zh_cn",
     )
+    return view.messages_view(world, chat["chat_id"], asked)
 
 
 async def say(world: World, request: Request, wanted: Wanted) -> Json:
@@ -130,7 +160,7 @@ async def press_element(world: World, request: Request, wanted: Wanted) -> Json:
     if not wanted.has("element") and not wanted.has("value"):
         raise WrongError("element or value is required")
     chat = world.must_chat(message["chat_id"])
-    person = doings.insider(world, chat, wanted.text("open_id"))
+    person = doings.actor(world, chat, wanted)
     return await press(world, message, person, wanted.body)
 
 
@@ -160,8 +190,7 @@ async def file(world: World, request: Request, wanted: Wanted) -> Response:
 
 
 async def add_person(world: World, request: Request, wanted: Wanted) -> Json:
-    person = world.add_person(wanted.text("name"), wanted.text("open_id"), wanted.flag("visible", True))
-    return view.person_view(person)
+    return view.person_view(doings.person(world, wanted))
 
 
 async def calls(world: World, request: Request, wanted: Wanted) -> Json:
@@ -170,6 +199,10 @@ async def calls(world: World, request: Request, wanted: Wanted) -> Json:
 
 async def pushes(world: World, request: Request, wanted: Wanted) -> Json:
     return view.pushes_view(world, _number(request, "limit", 1000))
+
+
+async def one_push(world: World, request: Request, wanted: Wanted) -> Json:
+    return view.one_push_view(world, request.path_params["event_id"])
 
 
 async def push_again(world: World, request: Request, wanted: Wanted) -> Json:
@@ -188,13 +221,13 @@ async def push_event(world: World, request: Request, wanted: Wanted) -> Json:
 
 
 async def faults(world: World, request: Request, wanted: Wanted) -> Json:
-    return {"items": world.faults.view()}
+    return {"items": world.faults.view(), "switches": SWITCHES}
 
 
 async def add_fault(world: World, request: Request, wanted: Wanted) -> Json:
     fault = world.faults.add(wanted.body)
     world.changes.publish("state")
-    return {"number": fault.number}
+    return asdict(fault)
 
 
 async def clear_faults(world: World, request: Request, wanted: Wanted) -> Json:
@@ -244,7 +277,7 @@ async def reset(world: World, request: Request, wanted: Wanted) -> Json:
 
 def _number(request: Request, name: str, default: int) -> int:
     text = request.query_params.get(name) or str(default)
-    if not text.isdigit():
+    if not (text.isascii() and text.isdigit()):
         raise WrongError(f"{name} must be a whole number")
     return int(text)
 
@@ -275,6 +308,7 @@ TABLE: tuple[tuple[str, str, Handler], ...] = (
     ("POST", "/people", add_person),
     ("GET", "/calls", calls),
     ("GET", "/pushes", pushes),
+    ("GET", "/pushes/{event_id}", one_push),
     ("POST", "/pushes/{event_id}/again", push_again),
     ("POST", "/events", push_event),
     ("GET", "/faults", faults),

@@ -1,5 +1,6 @@
 """What people do with groups: make them, come and go, leave, open conversations; each pushes what Feishu pushes."""
 
+import math
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,6 +11,7 @@ from botconsole.sandbox.store import Row
 from botconsole.sandbox.world import World
 
 Json = dict[str, Any]
+LONGEST_ID, LONGEST_PERSONS_NAME = 100, 100
 
 
 class WrongError(ValueError):
@@ -57,6 +59,8 @@ class Wanted:
         value = self.body.get(name)
         if value is not None and (not isinstance(value, int | float) or isinstance(value, bool)):
             raise WrongError(f"{name} must be a number")
+        if value is not None and not math.isfinite(value):
+            raise WrongError(f"{name} must be a finite number")
         return value
 
 
@@ -74,14 +78,22 @@ def operator(world: World, chat: Row, open_id: str = "") -> Json:
 def insider(world: World, chat: Row, open_id: str) -> Row:
     """The member with this open_id; without one, the first member."""
     if open_id:
-        person = world.must_person(open_id)
+        member = world.must_person(open_id)
         if not world.is_member(chat, open_id):
             raise WrongError(f"{open_id} is not in {chat['chat_id']}")
-        return person
+        return member
     members = world.members(chat["chat_id"]) if chat["mode"] != "p2p" else [world.must_person(chat["person"])]
     if not members:
         raise WrongError(f"nobody is in {chat['chat_id']}")
     return members[0]
+
+
+def actor(world: World, chat: Row, wanted: Wanted) -> Row:
+    """Who acts in a chat; an unknown `open_id` that comes with a `name` is made, and joins first."""
+    open_id, name = wanted.text("open_id"), wanted.text("name")
+    if open_id and name and not world.person(open_id) and chat["mode"] != "p2p":
+        add_members(world, chat, Wanted({"open_id": open_id, "name": name}))
+    return insider(world, chat, open_id)
 
 
 def add_group(world: World, wanted: Wanted) -> Json:
@@ -115,9 +127,9 @@ def add_members(world: World, chat: Row, wanted: Wanted) -> Json:
     users = wanted.body.get("users")
     if users is not None and (not isinstance(users, list) or not users):
         raise WrongError("users must be a list with somebody in it")
-    people = [_person(world, Wanted(user)) for user in (users if users is not None else [wanted.body])]
+    people = [person(world, Wanted(user)) for user in (users if users is not None else [wanted.body])]
     event_id = world.join(chat, people, operator(world, chat))
-    ids = [person["open_id"] for person in people]
+    ids = [one["open_id"] for one in people]
     return (
         {"open_ids": ids, "event_id": event_id}
         if users is not None
@@ -127,34 +139,39 @@ def add_members(world: World, chat: Row, wanted: Wanted) -> Json:
 
 def leave(world: World, chat: Row, wanted: Wanted) -> Json:
     """A member leaves by himself; if that was the owner, the longest member owns the group then."""
-    person = insider(world, chat, wanted.text("open_id"))
+    who = insider(world, chat, wanted.text("open_id"))
     if chat["mode"] == "p2p":
         raise WrongError("nobody leaves a conversation with the bot")
-    event_id = world.leave(chat, [person], payloads.person_ids(person))
+    event_id = world.leave(chat, [who], payloads.person_ids(who))
     members = world.members(chat["chat_id"])
-    if chat["owner_id"] == person["open_id"] and members:
-        change(world, chat, {"owner_id": members[0]["open_id"]}, payloads.person_ids(person))
+    if chat["owner_id"] == who["open_id"] and members:
+        change(world, chat, {"owner_id": members[0]["open_id"]}, payloads.person_ids(who))
     return {"event_id": event_id}
 
 
-def _person(world: World, wanted: Wanted) -> Row:
+def person(world: World, wanted: Wanted) -> Row:
+    """The person with this `open_id`, made if unknown; without a `name` an invented one."""
     open_id, name = wanted.text("open_id"), wanted.text("name")
+    if open_id == world.config.bot_open_id:
+        raise WrongError("that is the bot's open_id")
+    if len(open_id) > LONGEST_ID or len(name) > LONGEST_PERSONS_NAME:
+        raise WrongError(f"at most {LONGEST_ID} characters of open_id, {LONGEST_PERSONS_NAME} of name")
     if not name and not (open_id and world.person(open_id)):
         name = fresh_name(world)
-    return world.add_person(name, open_id)
+    return world.add_person(name, open_id, wanted.flag("visible", True))
 
 
 def enter_conversation(world: World, wanted: Wanted) -> Json:
     """A person opens the conversation with the bot: two events the first time, then one each time."""
-    person = _person(world, wanted)
-    chat, event_ids = world.conversation(person)
+    who = person(world, wanted)
+    chat, event_ids = world.conversation(who)
     last = world.store.row(
         "SELECT * FROM messages WHERE chat_id = ? ORDER BY create_ms DESC, number DESC LIMIT 1",
         chat["chat_id"],
     )
-    entered = payloads.entered_event(chat["chat_id"], person, last)
+    entered = payloads.entered_event(chat["chat_id"], who, last)
     event_ids.append(world.push("im.chat.access_event.bot_p2p_chat_entered_v1", entered))
-    return {"chat_id": chat["chat_id"], "open_id": person["open_id"], "event_ids": event_ids}
+    return {"chat_id": chat["chat_id"], "open_id": who["open_id"], "event_ids": event_ids}
 
 
 def set_clock(world: World, wanted: Wanted) -> Json:

@@ -2,6 +2,7 @@
 
 import json
 from collections import deque
+from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
@@ -9,6 +10,34 @@ from botconsole.sandbox.clock import wall_ms
 from botconsole.sandbox.errors import CODES
 
 KINDS = ("down", "slow_ms", "status", "code", "drop_answer")
+# The switches of the page by name; `POST /_sandbox/faults` takes {"switch": name} as well as what it stands for.
+SWITCHES: dict[str, dict[str, Any]] = {
+    "down": {"down": True},
+    "slow": {"slow_ms": 5000},
+    "5xx": {"status": 502},
+    "drop_answer": {"drop_answer": True},
+    "token_expired": {"code": 99991663},
+    "limit_hit": {"code": 99991400},
+}
+
+
+def _whole(least: int, most: int) -> tuple[Callable[[Any], bool], str]:
+    def good(value: Any) -> bool:
+        return isinstance(value, int) and not isinstance(value, bool) and least <= value <= most
+
+    return good, f"a whole number from {least} to {most}"
+
+
+_FLAG: tuple[Callable[[Any], bool], str] = (lambda value: isinstance(value, bool), "true or false")
+SHAPES = {
+    "down": _FLAG,
+    "drop_answer": _FLAG,
+    "slow_ms": _whole(0, 600_000),
+    "status": _whole(200, 599),
+    "code": _whole(0, 2**31 - 1),
+    "times": _whole(1, 1_000_000),
+    "path": (lambda value: isinstance(value, str), "a text"),
+}
 
 
 class FaultError(ValueError):
@@ -38,14 +67,15 @@ class Faults:
 
     def add(self, wanted: dict[str, Any]) -> Fault:
         """Sets a switch from the body of `POST /_sandbox/faults`."""
-        if not isinstance(wanted, dict) or not any(wanted.get(kind) for kind in KINDS):
-            raise FaultError(f"a fault needs one of {', '.join(KINDS)}")
-        if unknown := set(wanted) - {*KINDS, "times", "path"}:
-            raise FaultError(f"unknown: {', '.join(sorted(unknown))}")
-        for name, kind in (("slow_ms", int), ("status", int), ("code", int), ("times", int), ("path", str)):
-            value = wanted.get(name)
-            if value is not None and (not isinstance(value, kind) or isinstance(value, bool)):
-                raise FaultError(f"{name} must be {'a text' if kind is str else 'a whole number'}")
+        wanted = _spelt_out(wanted)
+        if not any(wanted.get(kind) for kind in KINDS):
+            raise FaultError(f"a fault needs a switch, or one of {', '.join(KINDS)}")
+        for name, value in wanted.items():
+            if name not in SHAPES:
+                raise FaultError(f"unknown: {name}")
+            good, shape = SHAPES[name]
+            if not good(value):
+                raise FaultError(f"{name} must be {shape}")
         self._number += 1
         fault = Fault(self._number, **wanted)
         self._faults.append(fault)
@@ -75,6 +105,16 @@ class Faults:
 
     def view(self) -> list[dict[str, Any]]:
         return [asdict(fault) for fault in self._faults]
+
+
+def _spelt_out(wanted: dict[str, Any]) -> dict[str, Any]:
+    """What the switch named in the body stands for; other keys of the body add to it."""
+    rest = {name: value for name, value in wanted.items() if value is not None}
+    if (name := rest.pop("switch", None)) is None:
+        return rest
+    if name not in SWITCHES:
+        raise FaultError(f"switch must be one of {', '.join(SWITCHES)}")
+    return {**SWITCHES[name], **rest}
 
 
 def fault_answer(fault: Fault, log_id: str) -> tuple[int, str, bytes]:

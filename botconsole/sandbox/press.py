@@ -34,10 +34,12 @@ class PressError(ValueError):
 
 
 def find_element(card: Json, element: str) -> Json | None:
-    """The element with this element_id, name, or path of keys and numbers (`body.elements.0`)."""
-    for _, part in walk(card):
-        if "tag" in part and element in (part.get("element_id"), part.get("name")):
-            return part
+    """The element with this element_id, name, text on it, or path of keys and numbers (`body.elements.0`)."""
+    parts = [part for _, part in walk(card) if "tag" in part]
+    for known_by in (_ids, _label):
+        for part in parts:
+            if element in known_by(part):
+                return part
     node: Any = card
     for step in [part for part in element.replace("/", ".").split(".") if part not in ("", "$")]:
         if isinstance(node, list) and step.isdigit() and int(step) < len(node):
@@ -47,6 +49,15 @@ def find_element(card: Json, element: str) -> Json | None:
         else:
             return None
     return node if isinstance(node, dict) and node is not card else None
+
+
+def _ids(part: Json) -> list[Any]:
+    return [part.get("element_id"), part.get("name")]
+
+
+def _label(part: Json) -> list[Any]:
+    text = part.get("text")
+    return [text.get("content")] if part["tag"] == "button" and isinstance(text, dict) else []
 
 
 def callback_value(element: Json) -> Any:
@@ -73,6 +84,15 @@ def _action(element: Json | None, wanted: Json) -> Json:
     return action
 
 
+def _pressed_element(card: Json, wanted: Json) -> Json | None:
+    """The element that is named; without a name the one that calls back with this value."""
+    if wanted.get("element"):
+        return find_element(card, str(wanted["element"]))
+    parts = (part for _, part in walk(card) if "tag" in part)
+    value = wanted.get("value")
+    return next((part for part in parts if value and callback_value(part) == value), None)
+
+
 def _check_form(card: Json, element: Json | None, form_value: Any) -> None:
     """The client sends no form whose required fields are empty."""
     if element is None or not isinstance(form_value, dict):
@@ -95,7 +115,7 @@ async def press(world: World, message: Row, person: Row, wanted: Json) -> Json:
     if message["only_for"] not in ("", person["open_id"]):
         raise PressError("only the person it is for sees this card")
     card = json.loads(message["content"])
-    element = find_element(card, str(wanted["element"])) if wanted.get("element") else None
+    element = _pressed_element(card, wanted)
     if wanted.get("element") and element is None and "value" not in wanted:
         raise PressError(f"the card has no element {wanted['element']}")
     if (element or {}).get("disabled") is True:

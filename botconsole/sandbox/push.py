@@ -276,13 +276,15 @@ def _try(answer: Answer) -> dict[str, Any]:
 
 def push_view(push: Row) -> dict[str, Any]:
     """A push as the control API tells it."""
-    due = push["next_try_at"]
+    due, tries = push["next_try_at"], json.loads(push["tries"])
     return {
         "event_id": push["event_id"],
         "type": push["type"],
         "state": push["state"],
         "created_at": push["created_ms"],
-        "tries": json.loads(push["tries"]),
+        "status": tries[-1]["status"] if tries else None,
+        "tries": tries,
+        "retries": max(0, len(tries) - 1),
         "next_try_at": round(due * 1000) if due else None,
         "payload": json.loads(push["payload"]),
     }

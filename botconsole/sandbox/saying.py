@@ -10,7 +10,7 @@ from typing import Any
 from botconsole.sandbox import payloads, posts
 from botconsole.sandbox.clock import wall_ms
 from botconsole.sandbox.content import any_person
-from botconsole.sandbox.doings import Wanted, WrongError, insider
+from botconsole.sandbox.doings import Wanted, WrongError, actor, insider
 from botconsole.sandbox.errors import PlatformError
 from botconsole.sandbox.images import LARGEST_BYTES, sniff
 from botconsole.sandbox.resources import add_file, add_image
@@ -31,7 +31,7 @@ def say(world: World, chat: Row, wanted: Wanted) -> Json:
         raise WrongError(f"one of {', '.join(KINDS)} is required")
     if chat["status"] != "normal":
         raise WrongError("the chat is dissolved")
-    sender = insider(world, chat, wanted.text("open_id"))
+    sender = actor(world, chat, wanted)
     parent = _parent(world, chat, wanted)
     content, mentions = _CONTENT[given[0]](world, chat, wanted)
     message = world.add_message(

@@ -10,6 +10,7 @@ from typing import Self
 
 import uvicorn
 from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp
 
 from botconsole.sandbox import api, control, page
@@ -43,7 +44,11 @@ def create_app(world: World) -> ASGIApp:
             with contextlib.suppress(asyncio.CancelledError):
                 await pushing
 
-    app = Starlette(routes=[*api.routes(), *control.routes(), *page.routes()], lifespan=lifespan)
+    app = Starlette(
+        routes=[*api.routes(), *control.routes(), *page.routes()],
+        lifespan=lifespan,
+        exception_handlers={HTTPException: control.not_served},
+    )
     app.state.world = world
     return Gate(app, world)
 

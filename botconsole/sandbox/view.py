@@ -3,9 +3,11 @@
 import html
 import json
 import re
+from dataclasses import dataclass
 from typing import Any
 
 from botconsole.sandbox import posts, tabs
+from botconsole.sandbox.faults import SWITCHES
 from botconsole.sandbox.push import push_view
 from botconsole.sandbox.store import Row
 from botconsole.sandbox.world import World
@@ -202,19 +204,34 @@ def _reactions(world: World, message: Row, names: dict[str, str]) -> list[Json]:
     return [{"emoji_type": kind, "people": people} for kind, people in found.items()]
 
 
-def messages_view(world: World, chat_id: str, since: int, limit: int, locale: str) -> Json:
-    """The last messages, oldest first; with `since` only those that changed after that revision."""
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """Which messages of a chat: at most `limit`, changed after a revision, older than a message."""
+
+    since: int = 0
+    limit: int = 500
+    before: Row | None = None
+    locale: str = "zh_cn"
+
+
+def messages_view(world: World, chat_id: str, asked: Asked) -> Json:
+    """The newest messages that fit, oldest first; `has_more` says that there are older ones."""
+    older, values = "", [chat_id, asked.since]
+    if asked.before is not None:
+        older, values = " AND (create_ms, number) < (?, ?)", [
+            *values, asked.before["create_ms"], asked.before["number"],
+        ]  # fmt: skip
     rows = world.store.rows(
-        "SELECT * FROM messages WHERE chat_id = ? AND revision > ?"
+        f"SELECT * FROM messages WHERE chat_id = ? AND revision > ?{older}"  # noqa: S608 (our own words)
         " ORDER BY create_ms DESC, number DESC LIMIT ?",
-        chat_id,
-        since,
-        limit,
+        *values,
+        asked.limit + 1,
     )
-    names = world.names()
+    told, names = rows[: asked.limit], world.names()
     return {
-        "items": [message_view(world, row, names, locale) for row in reversed(rows)],
-        "revision": max([since, *(row["revision"] for row in rows)]),
+        "items": [message_view(world, row, names, asked.locale) for row in reversed(told)],
+        "revision": max([asked.since, *(row["revision"] for row in told)]),
+        "has_more": len(rows) > asked.limit,
     }
 
 
@@ -229,6 +246,7 @@ def state_view(world: World) -> Json:
         "chats": [chat_view(world, chat) for chat in store.rows("SELECT * FROM chats ORDER BY number")],
         "people": [person_view(person) for person in store.rows("SELECT * FROM people ORDER BY rowid")],
         "faults": world.faults.view(),
+        "switches": SWITCHES,
         "missing_scopes": world.missing_scopes,
         "limits": world.limits.gauges(),
         "counts": {
@@ -242,3 +260,10 @@ def state_view(world: World) -> Json:
 def pushes_view(world: World, limit: int) -> Json:
     rows = world.store.rows("SELECT * FROM pushes ORDER BY number DESC LIMIT ?", limit)
     return {"items": [push_view(row) for row in rows]}
+
+
+def one_push_view(world: World, event_id: str) -> Json:
+    row = world.store.row("SELECT * FROM pushes WHERE event_id = ?", event_id)
+    if row is None:
+        raise LookupError(f"no push {event_id}")
+    return push_view(row)

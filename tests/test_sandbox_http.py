@@ -1,0 +1,248 @@
+"""The control API as docs/sandbox.md promises it to tests in any language: each call, its answer, its refusals."""
+
+import json
+from collections.abc import Iterator
+from typing import Any
+
+import httpx
+import pytest
+
+from botconsole.sandbox import SandboxServer
+from tests.test_sandbox_pushes import App, Person, settings, until
+
+JUNIPER = {"open_id": "ou_juniper", "name": "Juniper"}
+FORM = {
+    "schema": "2.0",
+    "body": {
+        "elements": [
+            {
+                "tag": "form",
+                "name": "form",
+                "elements": [
+                    {"tag": "input", "name": "note", "required": True},
+                    {
+                        "tag": "button",
+                        "name": "resolve",
+                        "text": {"tag": "plain_text", "content": "Resolve"},
+                        "form_action_type": "submit",
+                        "behaviors": [{"type": "callback", "value": {"action": "resolve"}}],
+                    },
+                ],
+            }
+        ]
+    },
+}
+
+
+@pytest.fixture
+def app() -> Iterator[App]:
+    app = App()
+    yield app
+    app.close()
+
+
+@pytest.fixture
+def person(app: App) -> Iterator[Person]:
+    with SandboxServer(settings(app.url)) as sandbox:
+        person = Person(sandbox)
+        yield person
+        person.http.close()
+
+
+@pytest.fixture
+def chat_id(person: Person) -> str:
+    chat_id = person.group()
+    person.post(f"/groups/{chat_id}/members", JUNIPER)
+    return chat_id
+
+
+def test_a_group_is_made_with_the_bot_in_it(person: Person, app: App) -> None:
+    made = person.post("/groups", {"name": "payments"})
+    assert made["chat_id"].startswith("oc_")
+    until(lambda: app.types == ["im.chat.member.bot.added_v1"])
+    group = person.http.get("/groups").json()["items"][0]
+    assert (group["chat_id"], group["name"], group["bot_in"]) == (made["chat_id"], "payments", True)
+
+
+def test_a_member_comes_with_the_ids_one_chose_and_goes_again(person: Person, app: App) -> None:
+    chat_id = person.group()
+    came = person.post(f"/groups/{chat_id}/members", JUNIPER)
+    went = person.http.delete(f"/groups/{chat_id}/members/ou_juniper").json()
+    assert came == {"open_id": "ou_juniper", "event_id": came["event_id"]}
+    until(lambda: {came["event_id"], went["event_id"]} <= {body["header"]["event_id"] for body in app.bodies})
+    told = {
+        body["header"]["event_id"]: body["event"]["users"] for body in app.bodies if "users" in body["event"]
+    }
+    assert told[came["event_id"]][0]["user_id"]["open_id"] == "ou_juniper"
+    assert told[went["event_id"]][0]["name"] == "Juniper"
+
+
+def test_a_message_is_said_pushed_and_read_back(person: Person, app: App, chat_id: str) -> None:
+    said = person.post(f"/groups/{chat_id}/messages", {"open_id": "ou_juniper", "text": "hi"})
+    until(lambda: "im.message.receive_v1" in app.types)
+    message = person.messages(chat_id)[0]
+    assert said == {"message_id": message["message_id"], "event_id": app.bodies[-1]["header"]["event_id"]}
+    assert (message["sender"]["id"], message["msg_type"], message["content"]) == (
+        "ou_juniper",
+        "text",
+        {"text": "hi"},
+    )
+
+
+def test_who_is_new_and_named_joins_before_the_first_word(person: Person, app: App, chat_id: str) -> None:
+    person.post(f"/groups/{chat_id}/messages", {"open_id": "ou_maple", "name": "Maple", "text": "hi"})
+    until(lambda: app.types[-2:] == ["im.chat.member.user.added_v1", "im.message.receive_v1"])
+    assert person.messages(chat_id)[0]["sender"] == {"id": "ou_maple", "name": "Maple", "type": "user"}
+
+
+def test_the_messages_are_read_page_by_page_and_by_what_changed(person: Person, chat_id: str) -> None:
+    for number in range(5):
+        person.post(f"/groups/{chat_id}/messages", {"open_id": "ou_juniper", "text": str(number)})
+    newest = person.http.get(f"/groups/{chat_id}/messages?limit=2").json()
+    before = newest["items"][0]["message_id"]
+    older = person.http.get(f"/groups/{chat_id}/messages?limit=3&before={before}").json()
+    later = person.http.get(f"/groups/{chat_id}/messages?since={newest['revision']}").json()
+    texts = [[item["content"]["text"] for item in told["items"]] for told in (newest, older, later)]
+    assert texts == [["3", "4"], ["0", "1", "2"], []]
+    assert (newest["has_more"], older["has_more"]) == (True, False)
+
+
+@pytest.mark.parametrize(
+    "pressed",
+    [
+        {"element": "resolve"},
+        {"element": "Resolve"},
+        {"element": "body.elements.0.elements.1"},
+        {"value": {"action": "resolve"}},
+    ],
+    ids=["name", "text", "path", "value"],
+)
+def test_a_press_tells_what_the_bot_answered(person: Person, app: App, chat_id: str, pressed: dict) -> None:
+    message_id = person.card(chat_id, FORM)
+    app.answer = json.dumps({"toast": {"type": "success", "content": "done"}}).encode()
+    body = {"open_id": "ou_juniper", **pressed, "form_value": {"note": "fixed"}}
+    told = person.post(f"/messages/{message_id}/press", body)
+    assert (told["status"], told["http_status"], told["client_code"]) == ("ok", 200, None)
+    assert told["answer"] == {"toast": {"type": "success", "content": "done"}}
+    until(lambda: "card.action.trigger" in app.types)
+    action = app.bodies[app.types.index("card.action.trigger")]["event"]["action"]
+    assert (action["value"], action["form_value"]) == ({"action": "resolve"}, {"note": "fixed"})
+
+
+def test_a_conversation_is_opened_with_a_person_one_names(person: Person, app: App) -> None:
+    told = person.post("/conversations", JUNIPER)
+    said = person.post(f"/groups/{told['chat_id']}/messages", {"open_id": "ou_juniper", "text": "hi"})
+    assert (told["open_id"], len(told["event_ids"])) == ("ou_juniper", 2)
+    until(lambda: said["event_id"] in [body.get("header", {}).get("event_id") for body in app.bodies])
+    assert app.bodies[-1]["event"]["message"]["chat_type"] == "p2p"
+
+
+@pytest.mark.parametrize(
+    ("switch", "effect"),
+    [
+        ("down", {"down": True}),
+        ("slow", {"slow_ms": 5000}),
+        ("5xx", {"status": 502}),
+        ("drop_answer", {"drop_answer": True}),
+        ("token_expired", {"code": 99991663}),
+        ("limit_hit", {"code": 99991400}),
+    ],
+)
+def test_the_pages_switches_are_set_by_name_and_cleared(person: Person, switch: str, effect: dict) -> None:
+    told = person.post("/faults", {"switch": switch, "times": 3, "path": "/im/"})
+    assert {**told, **effect, "times": 3, "path": "/im/"} == told
+    assert person.http.get("/faults").json()["items"] == [told]
+    person.http.delete("/faults")
+    assert person.http.get("/faults").json()["items"] == []
+
+
+def test_the_calls_tell_what_the_bot_asked_and_what_it_was_told(person: Person, chat_id: str) -> None:
+    message_id = person.card(chat_id)
+    call = person.http.get("/calls").json()["items"][0]
+    assert (call["method"], call["path"], call["status"], call["code"]) == (
+        "POST",
+        "/open-apis/im/v1/messages",
+        200,
+        0,
+    )
+    assert json.loads(call["request"])["receive_id"] == chat_id
+    assert json.loads(call["answer"])["data"]["message_id"] == message_id
+
+
+def test_the_pushes_tell_their_tries(person: Person, app: App) -> None:
+    app.status = 500
+    person.post("/clock", {"factor": 1000})
+    event_id = person.post("/groups", {"name": "g"})["event_id"]
+    until(lambda: person.push(event_id)["retries"] >= 1)
+    push = person.http.get(f"/pushes/{event_id}").json()
+    assert (push["status"], push["state"], push["type"]) == (500, "retrying", "im.chat.member.bot.added_v1")
+    assert push["tries"][0]["status"] == 500
+    assert push["payload"]["header"]["event_id"] == event_id
+
+
+def test_the_clock_takes_another_speed(person: Person) -> None:
+    assert person.post("/clock", {"factor": 60})["factor"] == 60
+
+
+def test_a_reset_leaves_nothing_behind(person: Person, chat_id: str) -> None:
+    assert person.post("/reset") == {}
+    left = [person.http.get(path).json()["items"] for path in ("/groups", "/calls", "/pushes")]
+    assert left == [[], [], []]
+    assert person.http.get(f"/groups/{chat_id}/messages").status_code == 404
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "body", "status"),
+    [
+        ("POST", "/groups", b"no json", 400),
+        ("POST", "/groups", b"\xff\xfe", 400),
+        ("POST", "/groups", b"[" * 100_000, 400),
+        ("POST", "/groups", [1], 400),
+        ("POST", "/groups", {"name": 1}, 400),
+        ("POST", "/groups", {"name": "x" * 61}, 400),
+        ("POST", "/groups", b'{"name": "\\ud800"}', 400),
+        ("POST", "/groups/oc_nowhere/members", JUNIPER, 404),
+        ("POST", "/groups/CHAT/members", {"users": []}, 400),
+        ("POST", "/groups/CHAT/members", {"users": [1]}, 400),
+        ("POST", "/groups/CHAT/members", {"open_id": "x" * 101}, 400),
+        ("DELETE", "/groups/CHAT/members/ou_nobody", None, 404),
+        ("POST", "/groups/CHAT/messages", {"open_id": "ou_nobody", "text": "hi"}, 404),
+        ("POST", "/groups/CHAT/messages", {"open_id": "ou_juniper"}, 400),
+        ("GET", "/groups/oc_nowhere/messages", None, 404),
+        ("GET", "/groups/CHAT/messages?limit=-1", None, 400),
+        ("GET", "/groups/CHAT/messages?limit=²", None, 400),
+        ("GET", "/groups/CHAT/messages?limit=99999999999999999999", None, 400),
+        ("GET", "/groups/CHAT/messages?before=om_nowhere", None, 404),
+        ("POST", "/messages/om_nowhere/press", {"element": "ack"}, 404),
+        ("POST", "/conversations", {"open_id": 1}, 400),
+        ("POST", "/faults", {"switch": "oops"}, 400),
+        ("POST", "/faults", {"slow_ms": "5"}, 400),
+        ("POST", "/faults", {"status": 99999}, 400),
+        ("POST", "/faults", {"down": "yes"}, 400),
+        ("DELETE", "/faults/x", None, 404),
+        ("GET", "/pushes/ev_nowhere", None, 404),
+        ("POST", "/clock", {}, 400),
+        ("POST", "/clock", {"factor": 0}, 400),
+        ("POST", "/clock", b'{"factor": NaN}', 400),
+        ("POST", "/clock", b'{"advance": Infinity}', 400),
+        ("POST", "/nowhere", {}, 404),
+        ("PUT", "/groups", {}, 405),
+    ],
+)
+def test_what_makes_no_sense_is_refused_in_json(
+    person: Person, chat_id: str, method: str, path: str, body: Any, status: int
+) -> None:
+    content = body if isinstance(body, bytes) or body is None else json.dumps(body).encode()
+    answer = person.http.request(method, path.replace("CHAT", chat_id), content=content)
+    assert answer.status_code == status
+    assert answer.json()["error"]
+
+
+def test_the_bot_is_nobody_who_can_be_added(person: Person, chat_id: str) -> None:
+    bot = {"open_id": person.sandbox.config.bot_open_id, "name": "x"}
+    assert person.post(f"/groups/{chat_id}/members", bot)["status_code"] == 400
+
+
+def test_the_page_answers_what_it_does_not_have_without_json(person: Person) -> None:
+    answer = httpx.get(f"{person.sandbox.url}/nowhere", trust_env=False)
+    assert (answer.status_code, answer.text) == (404, "Not Found")

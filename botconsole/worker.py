@@ -15,7 +15,7 @@ from django.utils import timezone
 from events.delivery import Delivery
 from events.dispatch import sweep
 from events.followup import sweep_follow_ups
-from events.models import Heartbeat
+from events.models import EventText, Heartbeat
 from incidents.exporting import Exporting
 from incidents.reminders import remind
 
@@ -24,6 +24,7 @@ log = logging.getLogger(__name__)
 HEARTBEAT_SECONDS = 10
 SWEEP_SECONDS = 2
 EXPORT_SECONDS = 1
+TEXTS_SECONDS = 1
 REMIND_SECONDS = 15
 FINISH_SECONDS = 30  # below the time a supervisor leaves a process after SIGTERM (compose.yaml: 40 s)
 AWAY_SECONDS = 1
@@ -94,6 +95,8 @@ class Worker:
             self._guarded(lambda: remind(timezone.now()))
         if self._is_time_for("exports", EXPORT_SECONDS):
             self._guarded(self._exports.step)
+        if self._is_time_for("texts", TEXTS_SECONDS):
+            self._guarded(EventText.objects.add_new)
         return self._guarded(self._delivery.step)
 
     def _beat(self) -> int:

@@ -2,9 +2,10 @@
 
 from .bot import REFUSALS_KEPT, Bot, Refusal, default_domain
 from .event import DELIVERY_TIMES_KEPT, EVENT_RETRY_SECONDS, Event, EventQuerySet
+from .eventtext import EventText, EventTextQuerySet
 from .heartbeat import SEEN_LATELY, Heartbeat
 from .outbox import Attempt, OutboxAttachment, OutboxItem, OutboxQuerySet
-from .person import Person
+from .person import Chat, Named, Person
 from .rows import insert, insert_once, storable
 
 __all__ = [
@@ -14,9 +15,13 @@ __all__ = [
     "SEEN_LATELY",
     "Attempt",
     "Bot",
+    "Chat",
     "Event",
     "EventQuerySet",
+    "EventText",
+    "EventTextQuerySet",
     "Heartbeat",
+    "Named",
     "OutboxAttachment",
     "OutboxItem",
     "OutboxQuerySet",

@@ -1,8 +1,11 @@
-"""What people are called: events and buttons carry an open_id only."""
+"""What people and chats are called: events and buttons carry ids only."""
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 from django.db import models
+from django.db.models import Q
 from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 
@@ -12,19 +15,53 @@ from .bot import Bot
 NAME_LENGTH = 120
 
 
-class Person(models.Model):
-    """Someone a bot has met; the name is empty until an event or the contact API has told it."""
+class Named(models.Model):
+    """Someone or something with a name that Feishu is asked for at most once a day, after a page wanted it."""
 
-    bot = models.ForeignKey(Bot, models.CASCADE, related_name="people", verbose_name=_("bot"))
-    open_id = models.CharField(max_length=ID_LENGTH)
+    ID_FIELD: ClassVar[str]
+
     name = models.CharField(_("name"), max_length=NAME_LENGTH, blank=True)
     seen_at = models.DateTimeField(_("seen at"), default=timezone.now)
     asked_at = models.DateTimeField(null=True, blank=True, editable=False)
+    wanted_at = models.DateTimeField(null=True, blank=True, editable=False)
+
+    class Meta:
+        abstract = True
+
+    def __str__(self) -> str:
+        return self.name or str(getattr(self, self.ID_FIELD))
+
+
+class Person(Named):
+    """Someone a bot has met; the name is empty until an event or the contact API has told it."""
+
+    ID_FIELD = "open_id"
+
+    bot = models.ForeignKey(Bot, models.CASCADE, related_name="people", verbose_name=_("bot"))
+    open_id = models.CharField(max_length=ID_LENGTH)
 
     class Meta:
         verbose_name = _("person")
         verbose_name_plural = _("people")
         constraints = (models.UniqueConstraint(fields=("bot", "open_id"), name="one_person_per_bot"),)
+        indexes = (
+            models.Index(fields=("wanted_at",), condition=Q(wanted_at__isnull=False), name="person_wanted"),
+        )
 
-    def __str__(self) -> str:
-        return self.name or self.open_id
+
+class Chat(Named):
+    """A chat that a bot has heard of; the name is empty until an event or the chat API has told it."""
+
+    ID_FIELD = "chat_id"
+
+    bot = models.ForeignKey(Bot, models.CASCADE, related_name="chats", verbose_name=_("bot"))
+    chat_id = models.CharField(max_length=ID_LENGTH)
+
+    class Meta:
+        verbose_name = _("chat")
+        verbose_name_plural = _("known chats")
+        constraints = (models.UniqueConstraint(fields=("bot", "chat_id"), name="one_chat_per_bot"),)
+        indexes = (
+            models.Index(fields=("chat_id",), name="chat_by_id"),
+            models.Index(fields=("wanted_at",), condition=Q(wanted_at__isnull=False), name="chat_wanted"),
+        )

@@ -1,0 +1,217 @@
+"""Which events are meant: what a person chose on the page, read once and used by list, live tail, export and replay.
+
+Every filter that can be chosen has an index, or is looked for in a bounded stretch of the log (events.eventlist).
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, fields
+from datetime import datetime, timedelta
+from functools import cached_property
+from urllib.parse import urlencode
+
+from django.db.models import Q, QuerySet
+from django.utils import timezone
+from django.utils.dateparse import parse_date, parse_datetime
+from django.utils.translation import gettext
+
+from .envelope import ID_LENGTH
+from .eventwords import asked_tokens, is_id
+from .models import Chat, Event, EventText, EventTextQuerySet, Person
+from .words import EVENT_TYPES
+
+PHRASE_LENGTH = 200
+NAMES_TRIED = 50  # people and chats whose names contain the phrase
+CLOCKS_APART = timedelta(minutes=1)  # the clocks of two machines that receive events
+
+
+class FilterError(ValueError):
+    """What was chosen cannot be understood; the text says why, in the reader's language."""
+
+
+@dataclass(frozen=True)
+class EventFilter:
+    """A choice of events. All fields are texts as they stand in the page's address; "" means any.
+
+    `since` and `until` are ISO times of receipt (`until` is not included), `delivery` is "late" or "again",
+    `type` an event type or "other", `q` an event id, message id, oc_ or ou_ id, a name, or text of the payload.
+    """
+
+    bot: str = ""
+    type: str = ""
+    status: str = ""
+    chat: str = ""
+    person: str = ""
+    transport: str = ""
+    delivery: str = ""
+    since: str = ""
+    until: str = ""
+    q: str = ""
+
+    @classmethod
+    def from_query(cls, params: Mapping[str, str]) -> "EventFilter":
+        """From `request.GET`, or from what `as_json` gave; other parameters are left alone. Raises FilterError."""
+        chosen = {field.name: str(params.get(field.name) or "").strip() for field in fields(cls)}
+        for name, value in chosen.items():
+            if problem := _problem(name, value):
+                raise FilterError(problem)
+        for name in ("since", "until"):
+            if chosen[name]:
+                chosen[name] = _time(chosen[name]).isoformat()
+        return cls(**chosen)
+
+    def as_json(self) -> dict[str, str]:
+        """What was chosen and nothing else, for a JSON column: `EventFilter.from_query` reads it back."""
+        return {field.name: value for field in fields(self) if (value := getattr(self, field.name))}
+
+    def as_query(self) -> str:
+        """The same for an address, without the question mark."""
+        return urlencode(self.as_json())
+
+    def queryset(self, *, above: int | None = None, below: int | None = None) -> QuerySet[Event]:
+        """The events that match, in no order; with bounds (excluded) on their primary key.
+
+        To work through many, go by the primary key in bounded steps, and note the newest key first: events keep
+        coming. A search reads what is searchable: `EventText.objects.catch_up()` takes in the newest.
+        """
+        rows = Event.objects.filter(self.conditions, **_between("pk", above, below))
+        if self.person:
+            rows = rows.filter(pk__in=self._texts(above, below).with_id(self.person).values("pk"))
+        if self.q:
+            rows = rows.filter(self._found(above, below))
+        return rows
+
+    @cached_property
+    def conditions(self) -> Q:
+        """What is asked of the events' own columns."""
+        found = Q()
+        for name, condition in CONDITIONS.items():
+            if value := getattr(self, name):
+                found &= condition(value)
+        return found & Q(**_between("pk", *self.stretch))
+
+    @cached_property
+    def stretch(self) -> tuple[int | None, int | None]:
+        """The primary keys between which the times lie: they grow with the time of receipt, which has no index."""
+        since = first_pk_at(_time(self.since) - CLOCKS_APART) if self.since else 0
+        until = first_pk_at(_time(self.until) + CLOCKS_APART) if self.until else None
+        newest = Event.objects.order_by("-pk").values_list("pk", flat=True).first() or 0
+        return (newest if since is None else since - 1 if since else None, until)
+
+    @property
+    def is_empty(self) -> bool:
+        return not self.as_json()
+
+    @property
+    def reads_texts(self) -> bool:
+        """Whether the index of texts is asked, which may be a moment behind."""
+        return bool(self.q or self.person)
+
+    @cached_property
+    def known_ids(self) -> list[int]:
+        """The events whose own id, or whose message's id, was searched for."""
+        by_id = Event.objects.filter(event_id=self.q).values_list("pk", flat=True)
+        return list(by_id[:NAMES_TRIED]) if self.q and len(self.q) <= ID_LENGTH else []
+
+    @cached_property
+    def named_ids(self) -> set[str]:
+        """The ids of people and chats whose names contain what was searched for."""
+        if is_id(self.q) or self.q.isdigit():
+            return set()
+        people = Person.objects.filter(name__icontains=self.q).values_list("open_id", flat=True)
+        chats = Chat.objects.filter(name__icontains=self.q).values_list("chat_id", flat=True)
+        return {*people[:NAMES_TRIED], *chats[:NAMES_TRIED]}
+
+    @property
+    def is_indexed(self) -> bool:
+        """Whether the phrase is long enough for the index of texts."""
+        return is_id(self.q) or bool(asked_tokens(self.q)) or bool(self.named_ids)
+
+    def _found(self, above: int | None, below: int | None) -> Q:
+        if self.known_ids:
+            return Q(pk__in=self.known_ids)
+        return Q(pk__in=self._texts(above, below).containing(self.q, self.named_ids).values("pk"))
+
+    def _texts(self, above: int | None, below: int | None) -> EventTextQuerySet:
+        return EventText.objects.filter(**_between("pk", above, below))
+
+
+def first_pk_at(at: datetime) -> int | None:
+    """The first event received at that time or later, found by halving; None if there is none."""
+    ends = Event.objects.order_by("pk").values_list("pk", flat=True)
+    low, high = ends.first(), ends.last()
+    if low is None or high is None:
+        return None
+    high += 1
+    while low < high:
+        middle = (low + high) // 2
+        found = ends.filter(pk__gte=middle).values_list("pk", "received_at").first()
+        if found is None or found[1] >= at:
+            high = middle
+        else:
+            low = found[0] + 1
+    return ends.filter(pk__gte=low).first()
+
+
+def _between(name: str, above: int | None, below: int | None) -> dict[str, int]:
+    bounds = {f"{name}__gt": above, f"{name}__lt": below}
+    return {lookup: bound for lookup, bound in bounds.items() if bound is not None}
+
+
+def _of_type(value: str) -> Q:
+    return ~Q(event_type__in=list(EVENT_TYPES)) if value == "other" else Q(event_type=value)
+
+
+DELIVERIES: Mapping[str, Q] = {"late": Q(late=True), "again": Q(deliveries__gt=1)}
+CONDITIONS: Mapping[str, Callable[[str], Q]] = {
+    "bot": lambda value: Q(bot=int(value)),
+    "type": _of_type,
+    "status": lambda value: Q(status=value),
+    "chat": lambda value: Q(chat_id=value),
+    "transport": lambda value: Q(transport=value),
+    "delivery": lambda value: DELIVERIES[value],
+    "since": lambda value: Q(received_at__gte=_time(value)),
+    "until": lambda value: Q(received_at__lt=_time(value)),
+}
+CHOICES: Mapping[str, tuple[str, ...]] = {
+    "status": tuple(Event.Status.values),
+    "delivery": tuple(DELIVERIES),
+    "transport": ("webhook", "long_connection", "simulated"),
+}
+
+
+def _problem(name: str, value: str) -> str:
+    """What is wrong with a chosen value, in words; "" for nothing."""
+    if not value:
+        return ""
+    if len(value) > (PHRASE_LENGTH if name == "q" else ID_LENGTH):
+        return gettext("What you search for is too long: at most %(count)d characters.") % {
+            "count": PHRASE_LENGTH if name == "q" else ID_LENGTH
+        }
+    if not value.isprintable():
+        return gettext("Control characters cannot be searched for.")
+    if name in CHOICES and value not in CHOICES[name]:
+        return gettext("The filter does not know “%(value)s”.") % {"value": value}
+    if name == "bot" and not (value.isascii() and value.isdigit() and len(value) < 10):
+        return gettext("The filter does not know “%(value)s”.") % {"value": value}
+    if name in ("since", "until"):
+        return _time_problem(value)
+    return ""
+
+
+def _time_problem(value: str) -> str:
+    try:
+        _time(value)
+    except ValueError:
+        return gettext("“%(value)s” is no time: write 2026-11-21 or 2026-11-21 14:30.") % {"value": value}
+    return ""
+
+
+def _time(value: str) -> datetime:
+    """A day or a time, in the console's time zone unless it names one; raises ValueError."""
+    at = parse_datetime(value)
+    day = parse_date(value) if at is None else None
+    if day is not None:
+        at = datetime(day.year, day.month, day.day)  # noqa: DTZ001
+    if at is None or not 1970 < at.year < 9999:
+        raise ValueError(value)
+    return timezone.make_aware(at) if timezone.is_naive(at) else at

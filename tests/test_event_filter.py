@@ -1,0 +1,204 @@
+"""Which events a choice of filters means; the same for the page, the export and a replay."""
+
+import json
+import string
+from datetime import datetime, timedelta
+from zoneinfo import ZoneInfo
+
+import pytest
+from django.utils import timezone
+
+from events.eventfilter import EventFilter, FilterError, first_pk_at
+from events.eventwords import asked_tokens, is_id, texts_and_ids
+from events.models import Chat, Event, EventText, Person
+
+pytest_plugins = ["tests.admin_fixtures"]
+
+
+def found(**params):
+    EventText.objects.catch_up()
+    return set(EventFilter.from_query(params).queryset())
+
+
+def message(make_event, text, **columns):
+    content = json.dumps({"text": text}, ensure_ascii=False)
+    body = {"event": {"message": {"content": content, "message_id": "om_1"}}}
+    return make_event(event_type="im.message.receive_v1", body=body, **columns)
+
+
+@pytest.mark.parametrize(
+    ("params", "columns"),
+    [
+        ({"type": "im.chat.updated_v1"}, {"event_type": "im.chat.updated_v1"}),
+        ({"type": "other"}, {"event_type": "vendor.new_v9"}),
+        ({"status": "failed"}, {"status": "failed"}),
+        ({"chat": "oc_other"}, {"chat_id": "oc_other"}),
+        ({"person": "ou_someone"}, {"actor_open_id": "ou_someone"}),
+        ({"transport": "long_connection"}, {"transport": "long_connection"}),
+        ({"delivery": "late"}, {"late": True}),
+        ({"delivery": "again"}, {"deliveries": 2}),
+        ({"q": "event-wanted"}, {"event_id": "event-wanted"}),
+        ({"q": "oc_wanted"}, {"body": {"event": {"chat_id": "oc_wanted"}}}),
+        (
+            {"status": "failed", "delivery": "late", "q": "oc_a"},
+            {"status": "failed", "late": True, "body": {"event": ["oc_a"]}},
+        ),
+    ],
+)
+def test_a_filter_finds_what_fits_and_nothing_else(make_event, params, columns):
+    make_event()
+    wanted = make_event(**columns)
+    assert found(**params) == {wanted}
+
+
+def test_a_filter_of_one_bot_finds_only_its_events(make_event, bot):
+    event = make_event()
+    assert found(bot=str(bot.pk)) == {event}
+    assert found(bot=str(bot.pk + 1)) == set()
+
+
+def test_a_person_is_found_in_whatever_they_took_part(make_event):
+    event = make_event()
+    assert found(person="ou_ada") == found(person="ou_boss") == {event}
+    assert found(person="ou_nobody") == set()
+
+
+@pytest.mark.parametrize(
+    "phrase",
+    [
+        "林夏",
+        "支付失败",
+        "林夏 说",
+        "PAYMENT",
+        "ayment fai",
+        "100%",
+        "it's",
+        "a_b",
+        "back\\slash",
+        '"quoted"',
+        "é",
+        "!",
+    ],
+)
+def test_text_inside_the_payload_is_found_in_any_script(make_event, phrase):
+    message(make_event, "hello")
+    text = '林夏 说: 支付失败! Payment failed, 100% of it\'s a_b back\\slash "quoted" é'
+    wanted = message(make_event, text)
+    assert found(q=phrase) == {wanted}
+
+
+@pytest.mark.parametrize("phrase", ["%", "_", "100_", "pay%failed", "'; DROP TABLE", '" OR 1', "\\"])
+def test_signs_that_databases_read_are_only_signs(make_event, phrase):
+    message(make_event, "1001 payments failed")
+    assert found(q=phrase) == set()
+
+
+def test_escapes_inside_a_message_do_not_hide_its_text(make_event):
+    content = '{"text": "\\u652f\\u4ed8\\u5931\\u8d25 \\"now\\""}'
+    event = make_event(body={"event": {"message": {"content": content}}})
+    assert found(q="支付失败") == found(q='失败 "now"') == {event}
+
+
+def test_events_are_found_by_names_that_only_the_console_knows(make_event, bot):
+    Person.objects.create(bot=bot, open_id="ou_silent", name="赵六")
+    Chat.objects.create(bot=bot, chat_id="oc_quiet", name="值班群")
+    by_person = message(make_event, "x", actor_open_id="ou_silent")
+    in_chat = make_event(body={"event": {"chat_id": "oc_quiet"}})
+    assert found(q="赵六") == {by_person}
+    assert found(q="值班") == {in_chat}
+
+
+def test_a_message_is_found_with_all_that_was_said_about_it(make_event):
+    spoken = message(make_event, "x", dedup_key="om_1")
+    recalled = make_event(body={"event": {"message_id": "om_1"}})
+    make_event()
+    assert found(q="om_1") == {spoken, recalled}
+
+
+def test_a_time_range_includes_its_start_and_not_its_end(make_event):
+    start = datetime(2026, 3, 1, 12, tzinfo=ZoneInfo("Asia/Shanghai"))
+    events = [make_event(received_at=start + timedelta(hours=hour)) for hour in range(-3, 4)]
+    assert found(since="2026-03-01 12:00", until="2026-03-01T14:00+08:00") == {events[3], events[4]}
+    assert found(since="2026-03-02") == found(until="2026-03-01") == set()
+
+
+def test_the_first_event_of_a_time_is_found_by_halving_with_gaps(make_event):
+    start = timezone.now()
+    events = [make_event(received_at=start + timedelta(hours=hour)) for hour in range(12)]
+    Event.objects.filter(pk__in=[events[4].pk, events[5].pk, events[9].pk]).delete()
+    assert first_pk_at(start - timedelta(days=1)) == events[0].pk
+    assert first_pk_at(start + timedelta(hours=4)) == events[6].pk
+    assert first_pk_at(start + timedelta(hours=11)) == events[11].pk
+    assert first_pk_at(start + timedelta(hours=12)) is None
+
+
+@pytest.mark.parametrize(
+    "params",
+    [
+        {"q": "x" * 201},
+        {"q": "a\0b"},
+        {"q": "bell\x07"},
+        {"bot": "1 or 1"},
+        {"bot": "9" * 30},
+        {"status": "gone"},
+        {"delivery": "x"},
+        {"transport": "pigeon"},
+        {"since": "yesterday"},
+        {"until": "2026-02-31"},
+        {"since": "9999-12-31"},
+        {"chat": "x" * 10_000},
+    ],
+)
+def test_what_cannot_be_understood_is_refused_in_words(db, params):
+    with pytest.raises(FilterError, match=r"\w+ \w+"):
+        EventFilter.from_query(params)
+
+
+def test_a_choice_survives_json_and_addresses(db):
+    chosen = EventFilter.from_query(
+        {"q": " 林夏 ", "status": "failed", "since": "2026-03-01", "p": "3", "e": ""}
+    )
+    assert chosen.as_json() == {"q": "林夏", "status": "failed", "since": "2026-03-01T00:00:00+08:00"}
+    assert EventFilter.from_query(chosen.as_json()) == chosen
+    assert EventFilter().is_empty
+
+
+def test_bounds_keep_a_search_to_a_stretch_of_the_log(make_event):
+    events = [message(make_event, "payment") for _ in range(4)]
+    EventText.objects.catch_up()
+    rows = EventFilter(q="payment", person="ou_boss").queryset(above=events[0].pk, below=events[3].pk)
+    assert set(rows) == {events[1], events[2]}
+
+
+def test_events_become_searchable_once_and_those_that_committed_late_too(make_event):
+    late = make_event()
+    make_event()
+    EventText.objects.add_new()
+    EventText.objects.filter(pk=late.pk).delete()
+    assert (EventText.objects.add_new(), EventText.objects.add_new()) == (1, 0)
+
+
+def test_what_was_deleted_is_not_found(make_event):
+    event = message(make_event, "payment")
+    assert found(q="payment") == {event}
+    event.delete()
+    assert found(q="payment") == set()
+    assert not EventText.objects.exists()
+
+
+def test_ids_and_texts_are_told_apart():
+    payload = {
+        "user": {"open_id": "ou_Ada"},
+        "name": "Ada  Lovelace",
+        "app_id": "cli_1",
+        "create_time": "17",
+        "n": 1,
+    }
+    assert texts_and_ids(payload) == ("ada lovelace", {"ou_Ada"})
+    assert is_id("0a1b2c3d4e5f6a7b8c9d0")
+    assert not is_id("internationalization-of-all")
+
+
+def test_a_long_phrase_asks_for_few_tokens():
+    assert len(asked_tokens("支付" + string.ascii_letters * 2 + string.digits * 9)) == 16
+    assert asked_tokens("x!") == []

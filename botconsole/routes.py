@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from events import people
 from events.dispatch import Handler
 from events.followup import Step
-from incidents import archive, chat, handlers, names, presses
+from incidents import archive, handlers, names, presses, steps
 from templates.handlers import greet_conversation, greet_new_members, introduce_bot
 
 # The first handler that does not answer None has reacted; people.learn never does, it keeps names (not of those
@@ -28,7 +28,7 @@ EVENT_ROUTES: Mapping[str, Sequence[Handler]] = {
 
 # What goes on when a call that belongs to a chain has ended (events.followup).
 RESULT_ROUTES: Mapping[str, Step] = {
-    **chat.STEPS,
+    **steps.STEPS,
     **archive.STEPS,
     "person": names.on_person,
     "bot": people.bot_answered,

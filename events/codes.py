@@ -139,6 +139,11 @@ def reaction_to(code: int | None, message: str, http_status: int | None) -> Reac
     return None
 
 
+def in_words(code: int | None) -> str:
+    """A code with its meaning, as it stands in a sentence."""
+    return f"{'' if code is None else f'{code} '}{explain(code).meaning}"
+
+
 def explain(code: int | None) -> Explanation:
     """What an operator should know about a code; code None means that Feishu gave no answer."""
     if code is None:

@@ -13,7 +13,7 @@ from events.adminrows import pill
 from .forms import ServiceForm
 from .incidentadmin import IncidentAdmin
 from .models import Incident, Service
-from .people import known_people, name_of
+from .names import known_people, name_of
 from .ruleadmin import ReminderRuleAdmin as ReminderRuleAdmin
 
 admin.site.register(Incident, IncidentAdmin)

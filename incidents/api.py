@@ -12,7 +12,6 @@ from typing import Any
 import django_filters
 from django.db.models import Q, QuerySet
 from django.http import HttpResponse
-from django.utils import timezone
 from django.utils.translation import gettext as _
 from django_filters.rest_framework import DjangoFilterBackend, FilterSet
 from drf_spectacular.types import OpenApiTypes
@@ -25,6 +24,7 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.viewsets import GenericViewSet
 
+from . import names
 from .models import Actor, Export, Incident, Responder, Severity, StepError, Via
 from .serializers import (
     ExportSerializer,
@@ -41,6 +41,8 @@ from .serializers import (
     RespondersSerializer,
     TimelineEntrySerializer,
 )
+
+PRESENT = ("number", "status", "severity", "lead", "acknowledged_by", "resolved_by")
 
 
 class IncidentFilter(FilterSet):  # type: ignore[misc]
@@ -70,25 +72,15 @@ class ConflictError(APIException):
     status_code = 409
     default_code = "conflict"
 
-    def __init__(self, incident: Incident) -> None:
-        now = present_state(incident)
-        words = {"incident": incident, "person": now["acknowledged_by"] or "?", "time": ""}
-        if incident.resolved_at:
-            time = timezone.localtime(incident.resolved_at).strftime("%m-%d %H:%M")
-            words |= {"person": now["resolved_by"] or "?", "time": time}
-            message = _("%(incident)s was resolved by %(person)s at %(time)s") % words
-        elif incident.acknowledged_at:
-            message = _("%(incident)s was taken by %(person)s") % words
-        else:
-            message = _("%s is open") % incident
-        super().__init__(message)
-        self.members = {"incident": now}
+    def __init__(self, error: StepError) -> None:
+        super().__init__(names.who_was_first(error))
+        self.members = {"incident": present_state(error.incident)}
 
 
 def present_state(incident: Incident) -> dict[str, Any]:
-    """Who was first: {"number", "status", "acknowledged_by", "resolved_by", "at"}; `at` is when it came to this."""
+    """How it is now, and who was first: PRESENT, and `at`, when it came to this."""
     data = IncidentSerializer(incident).data
-    state = {name: data[name] for name in ("number", "status", "acknowledged_by", "resolved_by")}
+    state = {name: data[name] for name in PRESENT}
     return {**state, "at": data["resolved_at"] or data["acknowledged_at"] or data["opened_at"]}
 
 
@@ -138,7 +130,7 @@ class IncidentViewSet(ListModelMixin, GenericViewSet[Incident]):
         return incident
 
     def handle_exception(self, exc: Exception) -> Response:
-        return super().handle_exception(ConflictError(exc.incident) if isinstance(exc, StepError) else exc)
+        return super().handle_exception(ConflictError(exc) if isinstance(exc, StepError) else exc)
 
     @extend_schema(request=NewIncidentSerializer, responses={201: IncidentDetailSerializer})
     def create(self, request: Request) -> Response:

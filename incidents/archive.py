@@ -13,7 +13,6 @@ from django.utils import timezone
 from django.utils.translation import gettext as _
 
 from events import outbox
-from events.codes import explain
 from events.models import OutboxItem
 
 from . import chat
@@ -111,8 +110,7 @@ def on_gone(item: OutboxItem) -> None:
     )
     with chat.language_of_the_chat():
         if item.status == OutboxItem.Status.FAILED and item.error_code not in chat.CHAT_GONE_CODES:
-            code = "" if item.error_code is None else f"{item.error_code} "
-            chat.record(incident, _("Not archived: %s") % f"{code}{explain(item.error_code).meaning}")
+            chat.record(incident, _("Not archived: %s") % item.why)
             return
         disbanded = export.then == Export.Then.DISBAND
         _archived(

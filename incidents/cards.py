@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hmac
+from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 from django.conf import settings
@@ -11,12 +12,13 @@ from django.utils.translation import gettext as _
 
 from events.cards import JSON, escape
 
+from .phrases import NOTHING, duration, one_line
+
 if TYPE_CHECKING:
     from .models import Incident
 
 COLOURS = {"P0": "red", "P1": "orange", "P2": "yellow", "P3": "blue"}
 MUTE_MINUTES = (10, 30, 60, 1440)
-NOBODY = "–"  # not a hyphen: under a line of text that would make a heading of it
 NOTE_INPUT = "note"
 # A card holds 30 KB, and an escaped character takes up to five.
 DESCRIPTION_LENGTH, NOTE_LENGTH = 1500, 1000
@@ -28,7 +30,7 @@ def signed_value(incident: Incident, action: str) -> dict[str, str]:
     return {
         "incident": str(incident.pk),
         "action": action,
-        "signature": _signature(incident.pk, action, incident.chat_id),
+        "signature": _signature(incident.pk, action, incident.chat_id, settings.SECRET_KEY),
     }
 
 
@@ -36,26 +38,31 @@ def is_signed(value: Any, chat_id: str) -> bool:
     """Whether a pressed control's value is one that we made for this chat."""
     if not isinstance(value, dict) or value.get("action") not in ACTIONS:
         return False
-    expected = _signature(value.get("incident"), str(value["action"]), chat_id)
-    return hmac.compare_digest(expected.encode(), str(value.get("signature", "")).encode("utf-8", "replace"))
+    signature = str(value.get("signature", "")).encode("utf-8", "replace")
+    keys = (
+        settings.SECRET_KEY,
+        *settings.SECRET_KEY_FALLBACKS,
+    )  # cards that are in the chats outlive a new key
+    expected = [_signature(value.get("incident"), str(value["action"]), chat_id, key) for key in keys]
+    return any(hmac.compare_digest(one.encode(), signature) for one in expected)
 
 
 def alert_card(incident: Incident) -> JSON:
     """The card (JSON 2.0) of the incident as it is now; buttons only for what its state allows."""
-    elements = [_fields(incident)]
+    elements, title = [_fields(incident)], one_line(incident.title)
     if incident.description:
         elements.append(_markdown(escape(shortened(incident.description, DESCRIPTION_LENGTH))))
     if incident.image_key:
-        alt = {"tag": "plain_text", "content": incident.title}
+        alt = {"tag": "plain_text", "content": title}
         elements.append({"tag": "img", "img_key": incident.image_key, "alt": alt})
     elements += _state(incident)
     elements += _controls(incident) if incident.status != "resolved" else [_reopen(incident)]
     return {
         "schema": "2.0",
-        "config": {"update_multi": True, "enable_forward": True, "summary": {"content": incident.title}},
+        "config": {"update_multi": True, "enable_forward": True, "summary": {"content": title}},
         "header": {
             "template": "green" if incident.status == "resolved" else COLOURS[incident.severity],
-            "title": {"tag": "plain_text", "content": incident.title},
+            "title": {"tag": "plain_text", "content": title},
             "subtitle": {"tag": "plain_text", "content": incident.number},
             "text_tag_list": _tags(incident),
         },
@@ -97,10 +104,10 @@ def _fields(incident: Incident) -> JSON:
     rows = [
         (_("Time"), _local_time(incident.opened_at)),
         (_("Incident"), escape(incident.number)),
-        (_("Service"), escape(incident.service.name) if incident.service else NOBODY),
-        (_("First on call"), _named(on_call[0], present) if on_call else NOBODY),
-        (_("Second on call"), _named(on_call[1], present) if len(on_call) > 1 else NOBODY),
-        (_("Lead"), _named(incident.lead_open_id, present) if incident.lead_open_id else NOBODY),
+        (_("Service"), escape(incident.service.name) if incident.service else NOTHING),
+        (_("First on call"), _named(on_call[0], present) if on_call else NOTHING),
+        (_("Second on call"), _named(on_call[1], present) if len(on_call) > 1 else NOTHING),
+        (_("Lead"), _named(incident.lead_open_id, present) if incident.lead_open_id else NOTHING),
     ]
     columns = [_column(f"**{name}**\n{value}") for name, value in rows]
     return {"tag": "column_set", "flex_mode": "bisect", "columns": columns}
@@ -129,7 +136,8 @@ def _controls(incident: Incident) -> list[JSON]:
     if incident.status == "open":
         controls.append(_button(incident, "ack", _("Take it"), "primary"))
     options = [
-        {"text": {"tag": "plain_text", "content": _duration(m)}, "value": str(m)} for m in MUTE_MINUTES
+        {"text": {"tag": "plain_text", "content": duration(timedelta(minutes=one))}, "value": str(one)}
+        for one in MUTE_MINUTES
     ]
     controls.append(
         {
@@ -222,11 +230,6 @@ def _at(open_id: str) -> str:
     return mention(open_id, open_id).markdown
 
 
-def _duration(minutes: int) -> str:
-    return _("%(n)d min") % {"n": minutes} if minutes < 60 else _("%(n)d h") % {"n": minutes // 60}
-
-
-def _signature(incident_pk: Any, action: str, chat_id: str) -> str:
-    return salted_hmac(
-        "incidents.cards", f"{incident_pk}\n{action}\n{chat_id}", algorithm="sha256"
-    ).hexdigest()
+def _signature(incident_pk: Any, action: str, chat_id: str, key: str | bytes) -> str:
+    told = f"{incident_pk}\n{action}\n{chat_id}"
+    return salted_hmac("incidents.cards", told, secret=key, algorithm="sha256").hexdigest()

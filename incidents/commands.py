@@ -3,7 +3,7 @@
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import timedelta
 from typing import Any
 
 from django.utils import timezone
@@ -16,6 +16,7 @@ from events.people import ask_for_the_bot
 
 from . import chat, names
 from .models import Actor, Incident, Responder, Severity, StepError, TimelineEntry, Via
+from .phrases import duration
 from .rights import may, may_open
 from .words import mentions, replace_mentions, typed
 
@@ -99,7 +100,7 @@ def obey(event: Event, incident: Incident | None, command: Command) -> str:
         except UsageError as error:
             answer = str(error)
         except StepError as error:
-            answer = refusal(error.incident)
+            answer = refusal(error)
     reply_text(
         event.bot,
         chat_id=event.chat_id,
@@ -111,31 +112,9 @@ def obey(event: Event, incident: Incident | None, command: Command) -> str:
     return f"/{command.name or '?'}"
 
 
-def refusal(incident: Incident) -> str:
+def refusal(error: StepError) -> str:
     """Why a step was not possible: who was first."""
-    if incident.status == Incident.Status.RESOLVED:
-        said = _("%(incident)s was resolved by %(person)s at %(time)s")
-        return said % {
-            "incident": incident,
-            "person": _who(incident, "resolved"),
-            "time": _time(incident.resolved_at),
-        }
-    if incident.status == Incident.Status.ACKNOWLEDGED:
-        said = _("%(incident)s was taken by %(person)s")
-        return said % {"incident": incident, "person": _who(incident, "acknowledged")}
-    return _("%s is open") % incident
-
-
-def _who(incident: Incident, step: str) -> str:
-    return (
-        at(open_id)
-        if (open_id := getattr(incident, f"{step}_by_open_id"))
-        else plain(names.who(incident, step))
-    )
-
-
-def _time(moment: datetime | None) -> str:
-    return timezone.localtime(moment).strftime("%m-%d %H:%M") if moment else ""
+    return names.who_was_first(error, lambda open_id, name: at(open_id) if open_id else plain(name))
 
 
 def _obey(event: Event, incident: Incident | None, command: Command) -> str:
@@ -210,7 +189,7 @@ def _mute(incident: Incident, command: Command, by: Actor) -> str:
     if not 0 < minutes <= 7 * 1440:
         raise UsageError(_("Write for how long, up to 7 days: /mute 30m, /mute 2h"))
     incident.mute(by, timedelta(minutes=minutes))
-    return _("Quiet for %d minutes.") % minutes
+    return _("Quiet for %s.") % duration(timedelta(minutes=minutes))
 
 
 def _note(incident: Incident, command: Command, by: Actor) -> str:

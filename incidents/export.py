@@ -21,7 +21,8 @@ from django.template.loader import render_to_string
 from django.utils import timezone
 from django.utils.translation import gettext as _
 
-from .facts import in_words, is_key
+from .facts import is_key
+from .phrases import duration
 from .record import Attachment, Message, Record, image_type
 
 # Images inside the HTML page; what is larger is linked.
@@ -159,8 +160,8 @@ def summary(record: Record) -> list[tuple[str, str]]:
         (_("Opened"), f"{moment(record.opened_at)} {told.get('opened_by') or ''}"),
         (_("Resolved"), f"{moment(record.resolved_at)} {told.get('resolved_by') or ''}"),
         (_("Resolution note"), told.get("resolution_note")),
-        (_("Time to acknowledge"), in_words(record.time_to_acknowledge)),
-        (_("Time to resolve"), in_words(record.time_to_resolve)),
+        (_("Time to acknowledge"), duration(record.time_to_acknowledge)),
+        (_("Time to resolve"), duration(record.time_to_resolve)),
         (_("Messages"), str(len(record.messages))),
         (_("Exported"), f"{moment(record.made_at)} ({timezone.get_current_timezone_name()})"),
     ]

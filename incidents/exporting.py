@@ -11,8 +11,7 @@ from events.sealed import UnsealError
 from . import chat
 from .export import as_zip
 from .history import CollectError, Progress, collect
-from .models import Export
-from .review import LostError
+from .models import Export, LostError
 
 log = logging.getLogger(__name__)
 

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Any
-
-from django.utils.translation import gettext as _
 
 from .models import Incident, PostMortem, TimelineEntry
 from .record import Entry
@@ -57,16 +55,3 @@ def post_mortem(incident: Incident) -> str:
     """The post-mortem as Markdown with its follow-ups; "" if there is none."""
     page = PostMortem.objects.filter(incident=incident).first()
     return page.as_markdown() if page else ""
-
-
-def in_words(duration: timedelta | None) -> str:
-    """A duration for people: minutes, above that hours and minutes; "–" for None."""
-    if duration is None:
-        return "–"
-    minutes, seconds = divmod(max(0, round(duration.total_seconds())), 60)
-    if minutes < 1:
-        return _("%d s") % seconds
-    hours, minutes = divmod(minutes, 60)
-    if not hours:
-        return _("%d min") % minutes
-    return _("%(hours)d h %(minutes)d min") % {"hours": hours, "minutes": minutes}

@@ -14,7 +14,7 @@ from django.utils import timezone
 from django.utils.translation import gettext as _
 
 from events import people
-from events.codes import Reaction, explain
+from events.codes import Reaction, in_words
 from events.envelope import text_at
 from events.feishu import FeishuClient, FeishuError, TooLargeError
 from events.models import Event
@@ -305,6 +305,5 @@ def _recalled(message: Message) -> Message:
 
 def why(error: FeishuError) -> str:
     """Code, meaning, and Feishu's own words, which name a missing scope."""
-    code = "" if error.code is None else f"{error.code} "
     said = f" ({error.message})" if error.message else ""
-    return f"{code}{explain(error.code).meaning}{said}"
+    return f"{in_words(error.code)}{said}"

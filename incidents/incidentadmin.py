@@ -34,10 +34,9 @@ from .incidentpage import (
     severity_mark,
     state_of,
     status_mark,
-    who_was_first,
 )
 from .models import Incident, Responder, Service, StepError
-from .people import known_people, leads_of, name_of, names_for
+from .names import known_people, leads_of, name_of, who_was_first
 from .preview import preview
 from .verbs import VERBS, VerbForm
 
@@ -196,7 +195,7 @@ class IncidentAdmin(ReadOnlyAdmin[Incident]):
         try:
             form.do(actor(request.user))
         except StepError as error:
-            messages.warning(request, who_was_first(error.incident, names_for(error.incident)))
+            messages.warning(request, who_was_first(error))
         else:
             messages.success(request, str(form.done))
         return HttpResponseRedirect(reverse("admin:incidents_incident_change", args=[pk]))

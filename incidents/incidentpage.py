@@ -21,7 +21,7 @@ from events.models import SEEN_LATELY, Heartbeat, OutboxItem
 from events.outboxadmin import outbox_line
 
 from .models import Actor, Incident, Responder, TimelineEntry, Via
-from .people import name_of, names_for
+from .names import name_of, names_for
 from .preview import card_of
 from .verbs import VERBS, VerbForm
 
@@ -89,26 +89,6 @@ def lasted(duration: timedelta) -> str:
     """In words, two units at most."""
     now = timezone.now()
     return gettext("under a minute") if duration < timedelta(minutes=1) else timesince(now - duration, now)
-
-
-def who_was_first(incident: Incident, names: Mapping[str, str]) -> str:
-    """Why a step is not possible any more: who took another one, and when."""
-    steps = {
-        Incident.Status.RESOLVED: ("resolved", _("%(incident)s was resolved by %(person)s at %(time)s.")),
-        Incident.Status.ACKNOWLEDGED: (
-            "acknowledged",
-            _("%(incident)s was taken by %(person)s at %(time)s."),
-        ),
-    }
-    if incident.status not in steps:
-        return gettext("%(incident)s is open.") % {"incident": incident}
-    step, words = steps[Incident.Status(incident.status)]
-    open_id, at = getattr(incident, f"{step}_by_open_id"), getattr(incident, f"{step}_at")
-    return str(words) % {
-        "incident": incident,
-        "person": name_of(open_id, getattr(incident, f"{step}_by"), names) or gettext("someone"),
-        "time": timezone.localtime(at).strftime("%m-%d %H:%M") if at else "",
-    }
 
 
 def page_of(

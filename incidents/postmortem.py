@@ -68,6 +68,7 @@ def drafted(incident: Incident) -> str:
 def _values(incident: Incident) -> dict[str, str]:
     from . import facts
     from .export import moment, plain
+    from .phrases import duration
 
     names: dict[str, str] = {}
     key = [entry for entry in facts.entries(incident, names) if facts.is_key(entry) and not entry.recalled]
@@ -88,8 +89,8 @@ def _values(incident: Incident) -> dict[str, str]:
         "service": plain(incident.service or "–"),
         "opened_at": moment(incident.opened_at),
         "resolved_at": moment(incident.resolved_at),
-        "time_to_acknowledge": facts.in_words(acknowledged_after),
-        "time_to_resolve": facts.in_words(resolved_after),
+        "time_to_acknowledge": duration(acknowledged_after),
+        "time_to_resolve": duration(resolved_after),
         "resolution": plain(incident.resolution_note or "–"),
         "timeline": "\n".join(lines),
     }

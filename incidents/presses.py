@@ -54,8 +54,8 @@ def press(event: Event) -> Reaction | None:
         text = str(error)
         return handled(f"refused: {text}", _reply("warning", lambda: _(text)))
     except StepError as error:
-        now = error.incident
-        said = _reply("info", lambda: _who_was_first(now))
+        now, refused = error.incident, error
+        said = _reply("info", lambda: names.who_was_first(refused))
         return handled(f"{action}: {now.status} already", {**said, **_card(now)})
     return handled(
         f"{action} on {incident}", {**_reply("success", lambda: str(DONE[action]())), **_card(incident)}
@@ -130,18 +130,6 @@ DONE: Mapping[str, Callable[[], str]] = {
     "note": lambda: _("Noted"),
     "reopen": lambda: _("Open again"),
 }
-
-
-def _who_was_first(incident: Incident) -> str:
-    if incident.status == Incident.Status.OPEN:
-        return _("It is open already")
-    resolved = incident.status == Incident.Status.RESOLVED
-    step, moment = (
-        ("resolved", incident.resolved_at) if resolved else ("acknowledged", incident.acknowledged_at)
-    )
-    said = _("%(person)s resolved it at %(time)s") if resolved else _("%(person)s took it at %(time)s")
-    time = timezone.localtime(moment).strftime("%m-%d %H:%M") if moment else ""
-    return said % {"person": names.who(incident, step) or _("Someone else"), "time": time}
 
 
 def _reply(kind: str, text: Callable[[], str]) -> dict[str, Any]:

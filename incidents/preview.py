@@ -15,7 +15,7 @@ from events.cardview import draw
 from . import chat
 from .cards import alert_card
 from .models import Incident, Service, Severity
-from .people import known_people
+from .names import known_people
 
 log = logging.getLogger(__name__)
 

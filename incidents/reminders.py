@@ -15,8 +15,7 @@ from events import outbox
 from events.models import OutboxItem
 
 from . import chat
-from .models import Actor, Incident, IncidentQuerySet, Responder, TimelineEntry, Via
-from .rules import ReminderRule
+from .models import Actor, Incident, IncidentQuerySet, ReminderRule, Responder, TimelineEntry, Via
 
 log = logging.getLogger(__name__)
 

@@ -26,8 +26,7 @@ from markdown_it import MarkdownIt
 from events.adminrows import pill
 
 from . import incidentpage, postmortem
-from .models import Actor, Export, FollowUp, Incident, PostMortem, PostMortemTemplate, StepError
-from .review import ExportFile
+from .models import Actor, Export, ExportFile, FollowUp, Incident, PostMortem, PostMortemTemplate, StepError
 
 View = Callable[..., HttpResponse]
 TEMPLATES = "admin/incidents/review/"

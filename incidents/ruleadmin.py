@@ -4,7 +4,7 @@ from django.contrib import admin
 from django.db.models import QuerySet
 from django.http import HttpRequest
 
-from .rules import ReminderRule
+from .models import ReminderRule
 
 
 @admin.register(ReminderRule)

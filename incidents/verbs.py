@@ -11,17 +11,12 @@ from django.utils.translation import gettext_lazy as _
 from .cards import MUTE_MINUTES
 from .forms import LINES, OpenIdField, PeopleField
 from .models import Actor, Incident, Severity
+from .phrases import duration
 
 Text = str | Promise
 
 UNRESOLVED: Sequence[str] = Incident.UNRESOLVED
 LONGEST_TEXT = 2000
-DURATIONS: Mapping[int, Text] = {
-    10: _("10 minutes"),
-    30: _("30 minutes"),
-    60: _("1 hour"),
-    1440: _("24 hours"),
-}
 
 
 def long_text(label: Text, help_text: Text = "") -> forms.CharField:
@@ -161,7 +156,9 @@ class Mute(VerbForm):
     done = _("Muted: no reminders, no repeated alerts.")
 
     minutes = forms.TypedChoiceField(
-        label=_("For how long"), coerce=int, choices=[(one, DURATIONS[one]) for one in MUTE_MINUTES]
+        label=_("For how long"),
+        coerce=int,
+        choices=lambda: [(one, duration(timedelta(minutes=one))) for one in MUTE_MINUTES],
     )
 
     def do(self, by: Actor) -> None:

@@ -17,8 +17,8 @@ from django.utils import timezone
 
 from botconsole.models import ANSWERS_KEPT, ApiKey, IdempotencyKey
 from events.models import Bot, OutboxAttachment, OutboxItem
-from incidents.models import Actor, Incident, Responder, Service, TimelineEntry, Via
-from incidents.review import ExportFile
+from incidents.models import Actor, ExportFile, Incident, Responder, Service, TimelineEntry, Via
+from incidents.phrases import clock
 from tests.test_project import run
 
 INCIDENTS = "/api/v1/incidents"
@@ -411,6 +411,8 @@ def test_a_step_that_is_not_possible_is_409_and_says_who_was_first(bot: Bot, api
     state = {
         "number": incident.number,
         "status": "acknowledged",
+        "severity": incident.severity,
+        "lead": None,
         "acknowledged_by": "Lin",
         "resolved_by": None,
     }
@@ -418,7 +420,7 @@ def test_a_step_that_is_not_possible_is_409_and_says_who_was_first(bot: Bot, api
         "type": "about:blank",
         "title": "Not possible in the present state",
         "status": 409,
-        "detail": f"{incident} was taken by Lin",
+        "detail": f"{incident} was taken by Lin at {clock(incident.acknowledged_at)}",
         "incident": state,
     }
     assert at

@@ -23,9 +23,8 @@ from incidents import history
 from incidents.export import as_files, as_html, as_json, as_markdown, as_zip
 from incidents.exporting import Exporting
 from incidents.history import CollectError, collect
-from incidents.models import Actor, Export, Incident, TimelineEntry, Via
+from incidents.models import LEASE, Actor, Export, Incident, LostError, TimelineEntry, Via
 from incidents.record import Attachment, Entry, Message, Record, file_name
-from incidents.review import LEASE, LostError
 from tests.incident_world import PNG
 
 pytest_plugins = ["tests.incident_fixtures"]

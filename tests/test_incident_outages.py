@@ -9,7 +9,7 @@ from django.utils import timezone
 
 from botconsole.worker import Worker
 from events.models import Bot, OutboxItem
-from incidents import chat
+from incidents import chat, steps
 from incidents.models import Incident, Responder, Service
 from tests.test_incidents_story import OPERATOR, Feishu, feishu, opened, work  # noqa: F401
 
@@ -77,7 +77,7 @@ def test_a_recalled_card_is_replaced_once_whatever_happens_meanwhile(bot: Bot, f
         status=Status.FAILED, error_code=230011, next_attempt_at=timezone.now()
     )
     with transaction.atomic():
-        chat.on_card_patched(OutboxItem.objects.get(call="patch_card", status=Status.FAILED))
+        steps.on_card_patched(OutboxItem.objects.get(call="patch_card", status=Status.FAILED))
     incident.refresh_from_db()
     incident.resolve(OPERATOR)
     work()

@@ -79,7 +79,7 @@ def test_of_two_presses_one_wins_and_the_other_is_told_who(bot: Bot, incident: I
     people.remember(bot, dict([ADA]))
     press(signed_value(incident, "ack"))
     kind, said = toast(press(signed_value(incident, "ack"), by=LIN[0]))
-    assert (kind, said.split(" at ")[0]) == ("info", "Ada took it")
+    assert (kind, said.split(" at ")[0]) == ("info", f"{incident} was taken by Ada")
     assert kinds(incident).count("acknowledged") == 1
 
 
@@ -95,12 +95,15 @@ def test_a_press_on_a_resolved_incident_says_who_and_when(
 ) -> None:
     incident.resolve(Actor(Via.ADMIN, "Grace"))
     reply = press(signed_value(incident, action), option="10", **typed("x"))
-    assert (reply["toast"]["type"], toast(reply)[1].split(" at ")[0]) == ("info", "Grace resolved it")
+    assert (reply["toast"]["type"], toast(reply)[1].split(" at ")[0]) == (
+        "info",
+        f"{incident} was resolved by Grace",
+    )
     assert reply["card"]["data"]["header"]["template"] == "green"
 
 
 def test_reopening_twice_says_that_it_is_open(incident: Incident, press: Any) -> None:
-    assert toast(press(signed_value(incident, "reopen"))) == ("info", "It is open already")
+    assert toast(press(signed_value(incident, "reopen"))) == ("info", f"{incident} is open")
 
 
 def test_the_toast_comes_in_the_languages_that_feishu_chooses_from(incident: Incident, press: Any) -> None:

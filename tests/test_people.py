@@ -124,7 +124,7 @@ def test_a_name_learned_later_is_in_the_toast(bot: Bot, incident: Incident, pres
     incident.resolve(Actor(Via.COMMAND, open_id=LIN[0]))
     people.remember(bot, dict([LIN]))
     toast = press(signed_value(incident, "resolve"))["toast"]
-    assert toast["i18n"]["en_us"].startswith("林小满 resolved it at ")
+    assert toast["i18n"]["en_us"].startswith(f"{incident} was resolved by 林小满 at ")
 
 
 @pytest.mark.django_db(transaction=True)

@@ -13,6 +13,7 @@ from django.db.models import Case, Exists, OuterRef, Q, When
 from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 
+from ..codes import in_words
 from ..envelope import ID_LENGTH
 from .bot import Bot
 from .event import Event
@@ -141,6 +142,11 @@ class OutboxItem(models.Model):
         self.arguments = {**self.arguments, **arguments}
         self.status, self.next_attempt_at, self.attempt_count = OutboxItem.Status.PENDING, timezone.now(), 0
         self.save(update_fields=["arguments", "status", "next_attempt_at", "attempt_count"])
+
+    @property
+    def why(self) -> str:
+        """Why the call failed, in words; "" if it has not."""
+        return in_words(self.error_code) if self.status == OutboxItem.Status.FAILED else ""
 
     @property
     def attached(self) -> bytes:

@@ -9,7 +9,7 @@ from django.core.validators import MaxValueValidator, MinValueValidator
 from django.db import models
 from django.utils.translation import gettext_lazy as _
 
-from .models import Severity
+from .service import Severity
 
 WEEK = 7 * 24 * 60
 MINUTES = (MinValueValidator(1), MaxValueValidator(WEEK))

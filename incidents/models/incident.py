@@ -1,10 +1,9 @@
-"""Incidents, their people and their timeline. Every verb is a conditional update: of two callers one wins."""
+"""Incidents. Every verb is a conditional update: of two callers one wins."""
 
 from __future__ import annotations
 
 import uuid
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any, ClassVar
 
@@ -16,82 +15,12 @@ from django.utils.translation import gettext_lazy as _
 from events.envelope import ID_LENGTH
 from events.models import Bot
 
-from . import archive, chat
-
-NAME_LENGTH = 120
-
-
-class Severity(models.TextChoices):
-    P0 = "P0", _("P0 critical")
-    P1 = "P1", _("P1 high")
-    P2 = "P2", _("P2 medium")
-    P3 = "P3", _("P3 low")
-
-
-class Via(models.TextChoices):
-    """The way a change came."""
-
-    ADMIN = "admin", _("console")
-    API = "api", _("API")
-    BUTTON = "button", _("card")
-    COMMAND = "command", _("command")
-    ALERT = "alert", _("alert")
-    CHAT = "chat", _("chat")
-    SYSTEM = "system", _("system")
-
-
-@dataclass(frozen=True)
-class Actor:
-    """Who does something, and the way it comes; either the name or the open_id may be unknown."""
-
-    via: str
-    name: str = ""
-    open_id: str = ""
-
-    @property
-    def markup(self) -> str:
-        """The person in a text message: a mention where Feishu knows the person, else the name."""
-        from events.outbox import at, plain
-
-        return at(self.open_id) if self.open_id else plain(self.name or "botconsole")
-
-
-class StepError(Exception):
-    """The incident's state does not allow the step; `incident` is as it is now."""
-
-    def __init__(self, incident: Incident) -> None:
-        super().__init__(f"{incident} is {incident.status}")
-        self.incident = incident
-
-
-class Service(models.Model):
-    """What can break, and who is called when it does."""
-
-    name = models.CharField(_("name"), max_length=80, unique=True)
-    first_on_call = models.CharField(
-        _("first on call"), max_length=ID_LENGTH, blank=True, help_text=_("An open_id (ou_...).")
-    )
-    second_on_call = models.CharField(_("second on call"), max_length=ID_LENGTH, blank=True)
-    severity = models.CharField(
-        _("default severity"), max_length=2, choices=Severity.choices, default=Severity.P2
-    )
-    member_ids = models.JSONField(_("further members of the chat"), default=list, blank=True)
-
-    class Meta:
-        verbose_name = _("service")
-        verbose_name_plural = _("services")
-        ordering = ("name",)
-
-    def __str__(self) -> str:
-        return self.name
-
-    @property
-    def on_call(self) -> list[str]:
-        return [open_id for open_id in (self.first_on_call, self.second_on_call) if open_id]
-
-    @property
-    def everyone(self) -> list[str]:
-        return list(dict.fromkeys([*self.on_call, *self.member_ids]))
+from .. import archive, chat
+from .actor import NAME_LENGTH, Actor, StepError, Via
+from .export import Export
+from .postmortem import PostMortem
+from .service import Service, Severity
+from .timeline import Responder, TimelineEntry
 
 
 class IncidentQuerySet(models.QuerySet["Incident"]):
@@ -356,94 +285,3 @@ class Incident(models.Model):
             elif same.pk and same.status != Responder.Status.WAITING:
                 same.status, same.error = Responder.Status.WAITING, ""
                 same.save(update_fields=["status", "error"])
-
-
-class Responder(models.Model):
-    """Someone who is to be in the incident's chat, and whether that worked."""
-
-    class Status(models.TextChoices):
-        WAITING = "waiting", _("waiting")
-        ADDED = "added", _("added")
-        FAILED = "failed", _("could not be added")
-
-    incident = models.ForeignKey(
-        Incident, models.CASCADE, related_name="responders", verbose_name=_("incident")
-    )
-    open_id = models.CharField(_("open_id"), max_length=ID_LENGTH, blank=True)
-    email = models.CharField(_("e-mail"), max_length=254, blank=True)
-    mobile = models.CharField(_("mobile"), max_length=40, blank=True)
-    status = models.CharField(_("status"), max_length=10, choices=Status.choices, default=Status.WAITING)
-    error = models.CharField(_("error"), max_length=300, blank=True)
-
-    class Meta:
-        verbose_name = _("responder")
-        verbose_name_plural = _("responders")
-        ordering = ("pk",)
-
-    def __str__(self) -> str:
-        return self.label
-
-    @property
-    def identity(self) -> tuple[str, str, str]:
-        return (self.open_id, self.email, self.mobile)
-
-    @property
-    def label(self) -> str:
-        return self.open_id or self.email or self.mobile
-
-
-class TimelineEntry(models.Model):
-    """What happened, when, by whom, and the way it came."""
-
-    class Kind(models.TextChoices):
-        OPENED = "opened", _("opened")
-        ACKNOWLEDGED = "acknowledged", _("acknowledged")
-        RESOLVED = "resolved", _("resolved")
-        FALSE_ALARM = "false_alarm", _("false alarm")
-        REOPENED = "reopened", _("reopened")
-        SEVERITY = "severity", _("severity changed")
-        LEAD = "lead", _("lead assigned")
-        CALLED_IN = "called_in", _("called in")
-        MUTED = "muted", _("muted")
-        NOTE = "note", _("note")
-        MESSAGE = "message", _("chat message")
-        JOINED = "joined", _("joined")
-        LEFT = "left", _("left")
-        CHAT = "chat", _("chat")
-        REFUSED = "refused", _("refused press")
-        IMPORTED = "imported", _("imported")
-        POST_MORTEM = "post_mortem", _("post-mortem begun")
-        ARCHIVED = "archived", _("archived")
-        REMINDED = "reminded", _("reminded")
-
-    incident = models.ForeignKey(
-        Incident, models.CASCADE, related_name="timeline", verbose_name=_("incident")
-    )
-    happened_at = models.DateTimeField(_("happened at"), default=timezone.now)
-    kind = models.CharField(_("kind"), max_length=20, choices=Kind.choices)
-    via = models.CharField(_("by way of"), max_length=10, choices=Via.choices)
-    person = models.CharField(_("person"), max_length=NAME_LENGTH, blank=True)
-    open_id = models.CharField(max_length=ID_LENGTH, blank=True)
-    text = models.TextField(_("text"), blank=True)
-    message_id = models.CharField(max_length=ID_LENGTH, blank=True)
-    recalled = models.BooleanField(_("recalled"), default=False)
-    important = models.BooleanField(_("key entry"), default=False)
-
-    class Meta:
-        verbose_name = _("timeline entry")
-        verbose_name_plural = _("timeline")
-        ordering = ("happened_at", "pk")
-        indexes = (
-            models.Index(fields=("incident", "happened_at"), name="timeline_in_order"),
-            models.Index(fields=("message_id",), condition=~Q(message_id=""), name="timeline_by_message"),
-        )
-
-    def __str__(self) -> str:
-        return f"{self.get_kind_display()} {self.text}".strip()
-
-
-from .review import Export as Export  # noqa: E402
-from .review import FollowUp as FollowUp  # noqa: E402
-from .review import PostMortem as PostMortem  # noqa: E402
-from .review import PostMortemTemplate as PostMortemTemplate  # noqa: E402
-from .rules import ReminderRule as ReminderRule  # noqa: E402  (a module of its own; it needs Severity)

@@ -1,0 +1,30 @@
+"""What is stored of incidents: their state, their people, their timeline, their review; the verbs live on the rows."""
+
+from .actor import NAME_LENGTH, Actor, StepError, Via
+from .export import LEASE, Export, ExportFile, LostError
+from .incident import Incident, IncidentQuerySet
+from .postmortem import FollowUp, PostMortem, PostMortemTemplate
+from .rules import ReminderRule
+from .service import Service, Severity
+from .timeline import Responder, TimelineEntry
+
+__all__ = [
+    "LEASE",
+    "NAME_LENGTH",
+    "Actor",
+    "Export",
+    "ExportFile",
+    "FollowUp",
+    "Incident",
+    "IncidentQuerySet",
+    "LostError",
+    "PostMortem",
+    "PostMortemTemplate",
+    "ReminderRule",
+    "Responder",
+    "Service",
+    "Severity",
+    "StepError",
+    "TimelineEntry",
+    "Via",
+]

@@ -1,0 +1,45 @@
+"""How bad it is, what is broken, and who is called when it is."""
+
+from __future__ import annotations
+
+from django.db import models
+from django.utils.translation import gettext_lazy as _
+
+from events.envelope import ID_LENGTH
+
+
+class Severity(models.TextChoices):
+    P0 = "P0", _("P0 critical")
+    P1 = "P1", _("P1 high")
+    P2 = "P2", _("P2 medium")
+    P3 = "P3", _("P3 low")
+
+
+class Service(models.Model):
+    """What can break, and who is called when it does."""
+
+    name = models.CharField(_("name"), max_length=80, unique=True)
+    first_on_call = models.CharField(
+        _("first on call"), max_length=ID_LENGTH, blank=True, help_text=_("An open_id (ou_...).")
+    )
+    second_on_call = models.CharField(_("second on call"), max_length=ID_LENGTH, blank=True)
+    severity = models.CharField(
+        _("default severity"), max_length=2, choices=Severity.choices, default=Severity.P2
+    )
+    member_ids = models.JSONField(_("further members of the chat"), default=list, blank=True)
+
+    class Meta:
+        verbose_name = _("service")
+        verbose_name_plural = _("services")
+        ordering = ("name",)
+
+    def __str__(self) -> str:
+        return self.name
+
+    @property
+    def on_call(self) -> list[str]:
+        return [open_id for open_id in (self.first_on_call, self.second_on_call) if open_id]
+
+    @property
+    def everyone(self) -> list[str]:
+        return list(dict.fromkeys([*self.on_call, *self.member_ids]))

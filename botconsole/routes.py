@@ -26,6 +26,25 @@ EVENT_ROUTES: Mapping[str, Sequence[Handler]] = {
     "im.chat.access_event.bot_p2p_chat_entered_v1": (greet_conversation,),
 }
 
+# What a replay (events.replay) runs of these: None, because the handler writes only what is missing, under keys that
+# come from the event; or why it is left out. A handler that is not here is left out.
+THE_CHAT_HAS_MOVED_ON = "it says how a chat was, which may be otherwise by now"
+REPLAYS: Mapping[Handler, str | None] = {
+    greet_new_members: None,
+    greet_conversation: None,
+    introduce_bot: None,
+    handlers.joined: None,
+    handlers.left: None,
+    handlers.message: None,  # the timeline's entry, never the command
+    handlers.recalled: None,
+    handlers.reacted: None,
+    handlers.bot_added: THE_CHAT_HAS_MOVED_ON,
+    handlers.disbanded: THE_CHAT_HAS_MOVED_ON,
+    handlers.renamed: THE_CHAT_HAS_MOVED_ON,
+    people.learn: "people may be called something else by now",
+    presses.press: "a press acts once, for the person who made it",
+}
+
 # What goes on when a call that belongs to a chain has ended (events.followup).
 RESULT_ROUTES: Mapping[str, Step] = {
     **steps.STEPS,

@@ -12,6 +12,8 @@ from django.conf import settings
 from django.db import InterfaceError, OperationalError, close_old_connections, connection
 from django.utils import timezone
 
+from events import replay
+from events.beside import Beside
 from events.delivery import Delivery
 from events.dispatch import sweep
 from events.followup import sweep_follow_ups
@@ -25,6 +27,7 @@ HEARTBEAT_SECONDS = 10
 SWEEP_SECONDS = 2
 EXPORT_SECONDS = 1
 TEXTS_SECONDS = 1
+REPLAY_SECONDS = 1
 REMIND_SECONDS = 15
 FINISH_SECONDS = 30  # below the time a supervisor leaves a process after SIGTERM (compose.yaml: 40 s)
 AWAY_SECONDS = 1
@@ -41,6 +44,7 @@ class Worker:
         self._stopping = threading.Event()
         self._delivery = Delivery(settings.CALLS_IN_FLIGHT, self._wake.set)
         self._exports = Exporting()
+        self._replays = Beside("replay", replay.is_due, replay.run_due)
         self._said_so = 0.0
         self._started_at = timezone.now()
         self._next: dict[str, float] = {}
@@ -64,6 +68,7 @@ class Worker:
             sweep() + sweep_follow_ups() + self._delivery.step()
             or self._delivery.busy
             or self._exports.run_due()
+            or self._replays.run_due()
         ):
             self._wake.wait(0.05)
             self._wake.clear()
@@ -72,6 +77,7 @@ class Worker:
     def stop(self) -> None:
         self._stopping.set()
         self._exports.stop()
+        self._replays.stop()
         self._wake.set()
 
     def _finish(self) -> None:
@@ -83,6 +89,7 @@ class Worker:
             self._wake.clear()
         self._delivery.close()
         self._exports.close()
+        self._replays.close()
 
     def _turn(self) -> int:
         """One round of everything, each guarded for itself; how much moved."""
@@ -97,6 +104,8 @@ class Worker:
             self._guarded(self._exports.step)
         if self._is_time_for("texts", TEXTS_SECONDS):
             self._guarded(EventText.objects.add_new)
+        if self._is_time_for("replays", REPLAY_SECONDS):
+            self._guarded(self._replays.step)
         return self._guarded(self._delivery.step)
 
     def _beat(self) -> int:

@@ -14,6 +14,7 @@ from django.utils import timezone
 
 from .envelope import Envelope
 from .models import Bot, Event
+from .running import Running, handling
 
 log = logging.getLogger(__name__)
 
@@ -37,6 +38,14 @@ def handled(summary: str, reply: Mapping[str, Any] | None = None) -> Reaction:
 
 def ignored(summary: str) -> Reaction:
     return Reaction(Event.Status.IGNORED, summary)
+
+
+LEFT_OUT = "left_out"
+
+
+def left_out(summary: str) -> Reaction:
+    """For a replayed event: what it would do must not be done twice. The event stays as it is."""
+    return Reaction(LEFT_OUT, summary)
 
 
 class HandlerError(Exception):
@@ -80,7 +89,8 @@ def dispatch(event: Event) -> Reaction:
     """Runs the handler of an event inside the caller's transaction; raises HandlerError."""
     started = time.monotonic()
     try:
-        reaction = _react(event) if event.bot.enabled else ignored("the bot is disabled")
+        with handling(Running(event)):
+            reaction = _react(event) if event.bot.enabled else ignored("the bot is disabled")
     except Exception as error:
         raise HandlerError(_ms_since(started)) from error
     event.finish(reaction.status, reaction.summary, _ms_since(started))

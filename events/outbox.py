@@ -15,6 +15,7 @@ from django.db.models import Model
 
 from .cards import JSON, dumps
 from .models import Bot, Event, OutboxAttachment, OutboxItem, insert_once
+from .running import running
 
 UUID_LENGTH = 50
 OPEN_ID = re.compile(r"[A-Za-z0-9_-]+")
@@ -33,10 +34,18 @@ def queue(
 ) -> OutboxItem | None:
     """Queues one of events.calls.CALLS; calls to one `target` (a chat, a person) are made in order."""
     item = OutboxItem(bot=bot, key=key, uuid=uuid_of(key), call=call, target=target, arguments=arguments)
-    item.step, item.followed_up, item.cause = step, not step, cause
+    now = running()
+    item.step, item.followed_up, item.cause = step, not step, cause or (now.cause if now else None)
     if subject is not None:
         item.subject_type, item.subject_id = ContentType.objects.get_for_model(subject), subject.pk
+    if now is not None:
+        return now.queue(item)
     return item if insert_once(item) else None
+
+
+def has_failed(key: str) -> bool:
+    """Whether the call was queued under this key and never made."""
+    return OutboxItem.objects.filter(key=key, status=OutboxItem.Status.FAILED).exists()
 
 
 def send_card(bot: Bot, *, chat_id: str, card: JSON, key: str, **row: Any) -> OutboxItem | None:

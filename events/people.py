@@ -11,6 +11,7 @@ from .dispatch import Reaction
 from .envelope import ID_LENGTH, dig, text_at
 from .models import Bot, Event, OutboxItem, Person
 from .models.person import NAME_LENGTH
+from .running import running
 
 ASK_AGAIN_AFTER = timedelta(days=1)
 # The contact API does not know this person, or not for this app: nothing that an operator should look at.
@@ -50,8 +51,9 @@ def ask(bot: Bot, open_id: str) -> OutboxItem | None:
 
     The row has a target of its own: nothing in a chat waits for it.
     """
-    if not open_id:
-        return None
+    at_work = running()
+    if not open_id or (at_work and at_work.cause.replayed):
+        return None  # a replay of a long log must not ask for everyone in it
     now = timezone.now()
     Person.objects.bulk_create([Person(bot=bot, open_id=open_id)], ignore_conflicts=True)
     rows = Person.objects.filter(bot=bot, open_id=open_id)

@@ -4,7 +4,7 @@ from typing import Any
 
 from django.utils.translation import gettext as _
 
-from events.dispatch import Reaction, handled, ignored
+from events.dispatch import Reaction, handled, ignored, left_out
 from events.envelope import parse_time, text_at
 from events.models import Event
 from events.people import learn, names_in
@@ -24,6 +24,8 @@ def message(event: Event) -> Reaction | None:
     if incident is not None:
         _write_message(incident, event, sent)
     command = commands.parse(event, sent, in_incident=incident is not None)
+    if command is not None and event.replayed:
+        return left_out("a command is obeyed once, when it is written")
     if command is not None and not _is_edited(sent):
         return handled(commands.obey(event, incident, command))
     return handled(f"in the timeline of {incident}") if incident else None
@@ -87,13 +89,21 @@ def _people(event: Event, kind: str) -> Reaction | None:
     incident = Incident.objects.in_chat(event.bot, event.chat_id)
     if incident is None:
         return None
-    learn(event)
+    if not event.replayed:  # people may be called something else by now
+        learn(event)
     users = event.payload.get("users")
     for user in users if isinstance(users, list) else []:
         person = Actor(Via.CHAT, text_at(user, "name")[:120], text_at(user, "user_id.open_id"))
+        if event.replayed and _is_written(incident, event, kind, person):
+            continue
         incident.write(kind, person, happened_at=event.created_at)
     names.fill(event.bot, names_in(event))
     return handled(f"in the timeline of {incident}")
+
+
+def _is_written(incident: Incident, event: Event, kind: str, person: Actor) -> bool:
+    same = incident.timeline.filter(kind=kind, open_id=person.open_id, happened_at=event.created_at)
+    return same.exists()
 
 
 def _entries(event: Event) -> Any:
@@ -107,6 +117,8 @@ def _entries(event: Event) -> Any:
 def _write_message(incident: Incident, event: Event, sent: dict[str, Any]) -> None:
     """One entry for each message; one that comes again, edited, has its words changed."""
     message_id = text_at(sent, "message_id")
+    if event.replayed and incident.timeline.filter(message_id=message_id).exists():
+        return
     with chat.language_of_the_chat():
         text = words.text_of(sent)
     if _is_edited(sent) and incident.timeline.filter(message_id=message_id).update(text=text):

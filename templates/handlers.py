@@ -9,7 +9,7 @@ from django.utils import timezone
 from events.dispatch import Reaction, handled, ignored
 from events.envelope import text_at
 from events.models import Event, insert_once
-from events.outbox import send_card
+from events.outbox import has_failed, send_card
 
 from .models import Greeting, Trigger, WelcomeTemplate
 from .variables import Person, welcome_variables
@@ -28,14 +28,20 @@ def greet_conversation(event: Event) -> Reaction:
     open_id = text_at(event.payload, "user.open_id", "operator_id.open_id", "operator.open_id")
     if not open_id:
         return ignored("the event names nobody")
-    greeting = Greeting(bot_id=event.bot_id, open_id=open_id)
-    if not insert_once(greeting):
+    greeting, key = Greeting(bot_id=event.bot_id, open_id=open_id), f"hello:{event.bot_id}:{open_id}"
+    is_first = insert_once(greeting)
+    if not is_first and not _is_greeted_again(event, key):
         return ignored("greeted before")
     person = Person(open_id, text_at(event.payload, "user.name"))
-    reaction = _greet(event, Trigger.CONVERSATION_STARTED, [person], key=f"hello:{event.bot_id}:{open_id}")
-    if reaction.status != Event.Status.HANDLED:
+    reaction = _greet(event, Trigger.CONVERSATION_STARTED, [person], key=key)
+    if is_first and reaction.status != Event.Status.HANDLED:
         greeting.delete()  # not greeted after all: a template made later still may
     return reaction
+
+
+def _is_greeted_again(event: Event, key: str) -> bool:
+    """A replay may be told to; and it takes up a greeting that could not be sent."""
+    return event.sent_again or (event.replayed and has_failed(key))
 
 
 def introduce_bot(event: Event) -> Reaction:

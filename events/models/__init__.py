@@ -1,18 +1,23 @@
 """What is stored of bots, of the events they receive and of the calls they make; the verbs live on the rows."""
 
 from .bot import REFUSALS_KEPT, Bot, Refusal, default_domain
-from .event import DELIVERY_TIMES_KEPT, EVENT_RETRY_SECONDS, Event, EventQuerySet
+from .event import DELIVERY_TIMES_KEPT, EVENT_RETRY_SECONDS, SIMULATED, Event, EventQuerySet
 from .eventtext import EventText, EventTextQuerySet
 from .heartbeat import SEEN_LATELY, Heartbeat
-from .outbox import Attempt, OutboxAttachment, OutboxItem, OutboxQuerySet
+from .outbox import AGAIN, Attempt, OutboxAttachment, OutboxItem, OutboxQuerySet
 from .person import Chat, Named, Person
+from .replay import CALLS_PER_MINUTE, MOST_CALLS_PER_MINUTE, PlannedCall, Replay
 from .rows import insert, insert_once, storable
 
 __all__ = [
+    "AGAIN",
+    "CALLS_PER_MINUTE",
     "DELIVERY_TIMES_KEPT",
     "EVENT_RETRY_SECONDS",
+    "MOST_CALLS_PER_MINUTE",
     "REFUSALS_KEPT",
     "SEEN_LATELY",
+    "SIMULATED",
     "Attempt",
     "Bot",
     "Chat",
@@ -26,7 +31,9 @@ __all__ = [
     "OutboxItem",
     "OutboxQuerySet",
     "Person",
+    "PlannedCall",
     "Refusal",
+    "Replay",
     "default_domain",
     "insert",
     "insert_once",

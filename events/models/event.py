@@ -19,6 +19,7 @@ from .rows import insert, storable
 # An event whose handler raised is run again after these seconds, then left to the operator.
 EVENT_RETRY_SECONDS = (15, 60, 300, 1800, 7200)
 DELIVERY_TIMES_KEPT = 50
+SIMULATED = "simulated"  # the transport of an event that an operator made up
 
 
 class EventQuerySet(models.QuerySet["Event"]):
@@ -105,6 +106,11 @@ class Event(models.Model):
         IGNORED = "ignored", _("ignored")
         FAILED = "failed", _("failed")
 
+    # Set by a replay for the handlers: they write what is missing and act for nobody once more; `sent_again`: even
+    # what was sent before is to be sent.
+    replayed = False
+    sent_again = False
+
     TYPES_WITH_CHAT_NAME = (
         "im.chat.member.user.added_v1",
         "im.chat.member.user.deleted_v1",
@@ -164,6 +170,11 @@ class Event(models.Model):
         """The `event` part of the body."""
         event = self.body.get("event")
         return event if isinstance(event, dict) else {}
+
+    @property
+    def is_simulated(self) -> bool:
+        """Made up by an operator; nothing happened in Feishu."""
+        return self.transport == SIMULATED
 
     @property
     def is_waiting(self) -> bool:

@@ -17,6 +17,9 @@ from ..codes import in_words
 from ..envelope import ID_LENGTH
 from .bot import Bot
 from .event import Event
+from .replay import Replay
+
+AGAIN = "again:"  # how the key of a call begins that a replay makes although it was made before
 
 
 class OutboxQuerySet(models.QuerySet["OutboxItem"]):
@@ -94,6 +97,9 @@ class OutboxItem(models.Model):
     cause = models.ForeignKey(
         Event, models.SET_NULL, null=True, blank=True, related_name="outbox", verbose_name=_("cause")
     )
+    replay = models.ForeignKey(
+        Replay, models.SET_NULL, null=True, blank=True, related_name="outbox", verbose_name=_("replay")
+    )
     subject_type = models.ForeignKey(ContentType, models.SET_NULL, null=True, blank=True)
     subject_id = models.PositiveBigIntegerField(null=True, blank=True)
     subject = GenericForeignKey("subject_type", "subject_id")
@@ -147,6 +153,11 @@ class OutboxItem(models.Model):
     def why(self) -> str:
         """Why the call failed, in words; "" if it has not."""
         return in_words(self.error_code) if self.status == OutboxItem.Status.FAILED else ""
+
+    @property
+    def is_sent_again(self) -> bool:
+        """Whether a replay was told to send what had been sent before."""
+        return self.key.startswith(AGAIN)
 
     @property
     def attached(self) -> bytes:

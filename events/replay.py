@@ -260,26 +260,26 @@ def _locked(replay_pk: int, now: datetime) -> Replay | None:
     return due.filter(pk=replay_pk).first()
 
 
-def _run_some(
-    replay: Replay, run: Callable[[Replay, Event], Outcome], now: datetime, limit: int
-) -> int:
+def _run_some(replay: Replay, run: Callable[[Replay, Event], Outcome], now: datetime, limit: int) -> int:
     """The events in the next stretch of the log, as many as time and pace allow; at least 1, for a step made."""
     end = min(replay.cursor + STRETCH, replay.last)
     keys = matching(replay.selection, above=replay.cursor, below=end + 1).order_by("pk")
-    rows = Event.objects.select_related("bot").filter(pk__in=list(keys.values_list("pk", flat=True)[:limit]))
+    found = list(keys.values_list("pk", flat=True)[:limit])
+    rows = Event.objects.select_related("bot").filter(pk__in=found).order_by("pk")
     if replay.status == Replay.Status.RUNNING:
         rows = rows.select_for_update(of=("self",))
-    events = list(rows.order_by("pk"))
-    until, calls, figures = time.monotonic() + SECONDS_AT_ONCE, 0, replay.figures
-    for number, event in enumerate(events, start=1):
+    if len(found) == limit:
+        end = found[-1]
+    until, done, calls, figures = time.monotonic() + SECONDS_AT_ONCE, 0, 0, replay.figures
+    for event in rows:
         outcome = run(replay, event)
         figures = counted(figures, outcome)
-        calls += len(outcome.made)
+        done, calls = done + 1, calls + len(outcome.made)
         if time.monotonic() > until or replay.is_enough(calls):
+            end = event.pk
             break
-    through = len(events) < limit and number == len(events) if events else True
-    replay.go_on(figures, end if through else event.pk, calls, now)
-    return number if events else 1
+    replay.go_on(figures, end, calls, now)
+    return max(1, done)
 
 
 def _try_one(replay: Replay, event: Event) -> Outcome:

@@ -108,9 +108,7 @@ class Replay(models.Model):
             return 100
         if self.status == Replay.Status.RUNNING and self.total:
             return min(99, 100 * int(self.done.get("events", 0)) // self.total)
-        return (
-            min(99, 100 * (self.cursor - self.first) // max(1, self.last - self.first)) if self.first else 0
-        )
+        return min(99, 100 * (self.cursor - self.first) // max(1, self.last - self.first))
 
     def start(self, by: str) -> bool:
         """For real, now that the dry run is through; False if it is not, or somebody else was first."""

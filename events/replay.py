@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager
 from copy import deepcopy
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from datetime import datetime
 from functools import cache
 from importlib import import_module
@@ -303,10 +303,9 @@ def _without_doubles(replay: Replay, outcome: Outcome) -> Outcome:
         for call in outcome.calls
         if call.state not in MADE or insert_once(PlannedCall(replay=replay, key=call.key))
     )
-    kind = (
-        NOTHING if outcome.kind == CALLS and not any(call.state in MADE for call in calls) else outcome.kind
-    )
-    return Outcome(outcome.event, outcome.event_type, kind, outcome.summary, calls)
+    if outcome.kind == CALLS and not any(call.state in MADE for call in calls):
+        return replace(outcome, kind=NOTHING, summary="was queued before", calls=calls)
+    return replace(outcome, calls=calls)
 
 
 def _give_up_one(replay_pk: int, now: datetime, error: Exception) -> int:

@@ -144,8 +144,12 @@ def test_a_conversation_is_opened_with_a_person_one_names(person: Person, app: A
         ("slow", {"slow_ms": 5000}),
         ("5xx", {"status": 502}),
         ("drop_answer", {"drop_answer": True}),
-        ("token_expired", {"code": 99991663}),
-        ("limit_hit", {"code": 99991400}),
+        ("token_expired", {"token_expired": True}),
+        ("no_ack", {"no_ack": True}),
+        ("half_open", {"half_open": True}),
+        ("limit_hit", {"code": 99991400, "connection_limit": True}),
+        ("duplicate", {"duplicate": 1}),
+        ("reorder", {"reorder": True}),
     ],
 )
 def test_the_pages_switches_are_set_by_name_and_cleared(person: Person, switch: str, effect: dict) -> None:

@@ -305,13 +305,14 @@ def test_the_state_file_of_an_earlier_release_still_opens(tmp_path: Path) -> Non
     path = tmp_path / "state.sqlite3"
     Store(str(path)).close()
     with sqlite3.connect(path) as database:
-        for _, column, _ in LATER_COLUMNS:
-            database.execute(f"ALTER TABLE messages DROP COLUMN {column}")
+        for table, column, _ in LATER_COLUMNS:
+            database.execute(f"ALTER TABLE {table} DROP COLUMN {column}")
     database.close()
     store = Store(str(path))
-    columns = {row["name"] for row in store.rows("PRAGMA table_info(messages)")}
+    tables = {table: store.rows(f"PRAGMA table_info({table})") for table, _, _ in LATER_COLUMNS}
     store.close()
-    assert {column for _, column, _ in LATER_COLUMNS} <= columns
+    columns = {(table, row["name"]) for table, rows in tables.items() for row in rows}
+    assert {(table, column) for table, column, _ in LATER_COLUMNS} <= columns
 
 
 # cards: the delayed update and those for one person

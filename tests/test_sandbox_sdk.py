@@ -9,8 +9,9 @@ from typing import Any
 import httpx
 import pytest
 
-from botconsole.sandbox import SandboxConfig, SandboxServer
-from botconsole.sandbox.push import seal
+from botconsole.sandbox import SandboxConfig, SandboxServer, frames
+from botconsole.sandbox.frames import Frame
+from botconsole.sandbox.webhook import seal
 
 PNG = b"\x89PNG\r\n\x1a\n" + b"\x00\x00\x00\rIHDR" + (8).to_bytes(4, "big") * 2 + b"\x08\x02\x00\x00\x00"
 
@@ -254,3 +255,17 @@ def test_the_sdks_dispatcher_reads_reactions_and_recalls(
         assert handler.do(raw).status_code == 200
     assert heard[0].event.reaction_type.emoji_type == "Pin"
     assert (heard[1].event.message_id, heard[1].event.recall_type) == (message_id, "message_owner")
+
+
+def test_the_sdks_frame_class_reads_our_frames_and_we_read_its_frames(lark: Any) -> None:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        from lark_oapi.ws.pb.pbbp2_pb2 import Frame as Theirs
+
+    ours = Frame(33554678, 1, {"type": "event", "sum": "2"}, b"\x00payload" * 40, 7, 2**63)
+    theirs = Theirs.FromString(frames.encode(ours))
+    assert (theirs.SeqID, theirs.LogID, theirs.service, theirs.method) == (7, 2**63, 33554678, 1)
+    theirs.headers.add(key="biz_rt", value="3")
+    theirs.payload_encoding, theirs.LogIDNew = "gzip", "log"
+    read = frames.decode(theirs.SerializeToString())
+    assert read == Frame(33554678, 1, {**ours.headers, "biz_rt": "3"}, ours.payload, 7, 2**63)

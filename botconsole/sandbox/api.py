@@ -26,6 +26,7 @@ from botconsole.sandbox import (
     tokens,
 )
 from botconsole.sandbox.call import Call
+from botconsole.sandbox.connections import AUTH_FAILED
 from botconsole.sandbox.errors import PlatformError
 from botconsole.sandbox.limits import TooOftenError
 from botconsole.sandbox.store import new_id
@@ -152,6 +153,20 @@ async def _unknown(request: Request) -> Response:
     return JSONResponse(body, 404)
 
 
+async def _endpoint(request: Request) -> Response:
+    """The bootstrap of a long connection; its codes come with HTTP 200, and its keys are capitalised."""
+    try:
+        body = json.loads(await request.body())
+        app_id, app_secret = body["AppID"], body["AppSecret"]
+    except (ValueError, KeyError, TypeError, RecursionError):
+        return JSONResponse({"code": AUTH_FAILED, "msg": "auth failed"})
+    if not isinstance(app_id, str) or not isinstance(app_secret, str):
+        return JSONResponse({"code": AUTH_FAILED, "msg": "auth failed"})
+    scheme = "wss" if request.url.scheme == "https" else "ws"
+    connections = request.app.state.world.pusher.connections
+    return JSONResponse(connections.endpoint(app_id, app_secret, f"{scheme}://{request.url.netloc}"))
+
+
 METHODS = ["GET", "POST", "PUT", "PATCH", "DELETE"]
 
 
@@ -161,6 +176,7 @@ def routes() -> list[Route]:
     return [
         *(Route(f"/open-apis{api.path}", _answering(api), methods=[api.method]) for api in known),
         Route("/open-apis/{rest:path}", _unknown, methods=METHODS),
+        Route("/callback/ws/endpoint", _endpoint, methods=["POST"]),
         Route("/callback/{rest:path}", _unknown, methods=METHODS),
     ]
 

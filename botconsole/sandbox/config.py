@@ -1,8 +1,14 @@
 """What a sandbox is started with; nothing here reads settings or the environment."""
 
 import hashlib
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from types import MappingProxyType
+
+# What the platform tells a long connection's client, in seconds; -1 is for ever.
+CLIENT_CONFIG = MappingProxyType(
+    {"ReconnectCount": -1, "ReconnectInterval": 120, "ReconnectNonce": 30, "PingInterval": 120}
+)
 
 
 def silent(line: str) -> None:
@@ -28,6 +34,9 @@ class SandboxConfig:
     initial_members_pushed: bool = True  # open question 1 of the fact sheet; the harder answer is the default
     app_name: str = "OpsBot"
     tenant_key: str = "tk_sandbox"
+    store_app: bool = False  # an app of the app store: hourly app_ticket, no long connection
+    transport: str = "webhook"  # or long_connection, to begin with; for events and callbacks
+    client_config: Mapping[str, int] = field(default_factory=lambda: CLIENT_CONFIG)
     echo: Callable[[str], None] = silent
 
     @property

@@ -10,8 +10,11 @@ from urllib.parse import urlsplit
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from botconsole.sandbox.api import new_log_id
+from botconsole.sandbox.calls import CallRecord
 from botconsole.sandbox.config import SandboxConfig
-from botconsole.sandbox.faults import CallRecord, Fault, fault_answer
+from botconsole.sandbox.connections import PATH as SOCKET_PATH
+from botconsole.sandbox.faults import Fault, fault_answer
+from botconsole.sandbox.tokens import forget
 from botconsole.sandbox.world import World
 
 POLICY = (
@@ -27,6 +30,7 @@ HEADERS = [
 ]
 SAFE = ("GET", "HEAD")
 KEPT_BYTES = 4000
+SECRETS = ("app_secret", "tenant_access_token", "app_access_token", "app_ticket", "AppSecret", "URL")
 
 
 def host_allowed(config: SandboxConfig, host: str) -> bool:
@@ -57,6 +61,9 @@ class Gate:
         self._app, self._world = app, world
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "websocket":
+            await self._socket(scope, receive, send)
+            return
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
@@ -70,6 +77,17 @@ class Gate:
             await _answer(send, 403, "a page of another origin may not drive this sandbox")
         else:
             await self._app(scope, receive, _with_headers(send, HEADERS))
+
+    async def _socket(self, scope: Scope, receive: Receive, send: Any) -> None:
+        """The long connection's address, and no other; no page may open it."""
+        headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in scope["headers"]}
+        known = scope["path"] == SOCKET_PATH and "origin" not in headers
+        if known and host_allowed(self._world.config, headers.get("host", "")):
+            transport = send.__self__.transport
+            await self._world.pusher.connections.serve(scope, receive, send, transport)
+        else:
+            await receive()
+            await send({"type": "websocket.close"})
 
     async def _api(self, scope: Scope, receive: Receive, send: Send) -> None:
         """One call of the app: recorded, and spoilt if a switch says so."""
@@ -106,12 +124,15 @@ class Gate:
         if fault.slow_ms:
             record.fault = f"slow by {fault.slow_ms} ms"
             answer = _late(send, fault.slow_ms / 1000)
+        if fault.token_expired:
+            record.fault = "token expired"
+            forget(self._world)
         if fault.drop_answer:
             record.fault = "answer dropped"
             await self._app(scope, tape.listen(receive), tape.speak(_nowhere))
             await _cut(send)
         elif fault.status or fault.code:
-            status, content_type, body = fault_answer(fault, record.log_id)
+            status, content_type, body = fault_answer(fault, record.path, record.log_id)
             record.fault = f"{status}" + (f" code {fault.code}" if fault.code and not fault.status else "")
             extra = (
                 [(b"x-ogw-ratelimit-limit", b"50"), (b"x-ogw-ratelimit-reset", b"1")] if status == 429 else []
@@ -179,10 +200,17 @@ def _shown(body: bytes) -> str:
     except ValueError:
         text = body[:KEPT_BYTES].decode(errors="replace")
         return text if text.isprintable() or text.lstrip().startswith("<") else f"[{len(body)} bytes]"
-    if isinstance(said, dict):
-        hidden = ("app_secret", "tenant_access_token", "app_access_token")
-        said = {key: "…" if key in hidden else value for key, value in said.items()}
-    return json.dumps(said, ensure_ascii=False)[:KEPT_BYTES]
+    return json.dumps(_without_secrets(said), ensure_ascii=False)[:KEPT_BYTES]
+
+
+def _without_secrets(said: Any, deeper: bool = True) -> Any:
+    """Two levels deep: that is as far down as the platform puts any."""
+    if not isinstance(said, dict):
+        return said
+    return {
+        key: "…" if key in SECRETS else _without_secrets(value, False) if deeper else value
+        for key, value in said.items()
+    }
 
 
 def _with_headers(send: Send, headers: list[tuple[bytes, bytes]]) -> Send:

@@ -1,11 +1,12 @@
 """Builds what is pushed, key by key as the platform's pages show it: envelopes and event bodies."""
 
+import copy
 import json
 import time
 from typing import Any
 
 from botconsole.sandbox.config import SandboxConfig
-from botconsole.sandbox.store import Row
+from botconsole.sandbox.store import Row, new_id
 
 Json = dict[str, Any]
 
@@ -39,6 +40,16 @@ def envelope_v1(config: SandboxConfig, uuid: str, event: Json) -> Json:
         "type": "event_callback",
         "event": event,
     }
+
+
+def twin(payload: Json) -> Json | None:
+    """The same message once more, as another event under another message_id; None if it is no message."""
+    if payload.get("header", {}).get("event_type") != "im.message.receive_v1":
+        return None
+    told: Json = copy.deepcopy(payload)
+    told["header"]["event_id"] = new_id("ev")
+    told["event"]["message"]["message_id"] = new_id("om")
+    return told
 
 
 def person_ids(person: Row) -> Json:

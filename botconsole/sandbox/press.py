@@ -9,8 +9,8 @@ from botconsole.sandbox.cardrules import is_second_schema, walk
 from botconsole.sandbox.content import rules
 from botconsole.sandbox.errors import PlatformError
 from botconsole.sandbox.oldcards import press_answered, remember_press
-from botconsole.sandbox.push import Answer
 from botconsole.sandbox.store import Row, new_id
+from botconsole.sandbox.webhook import Answer
 from botconsole.sandbox.world import World
 
 Json = dict[str, Any]
@@ -25,7 +25,13 @@ CLIENT_TEXTS = {
     200830: "a card of 2.0 can not be replaced by one of 1.0",
     200080: "the request failed",
 }
-NO_ANSWER = {"timeout": 200341, "no connection": 200342, "unknown host": 200343, "no webhook": 200340}
+NO_ANSWER = {
+    "timeout": 200341,
+    "no connection": 200342,
+    "connection lost": 200342,
+    "unknown host": 200343,
+    "no webhook": 200340,
+}
 TOAST_KINDS = ("info", "success", "error", "warning")
 
 

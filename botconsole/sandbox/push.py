@@ -1,84 +1,87 @@
-"""Signs, encrypts and delivers what the platform pushes, with its time limits and retries."""
+"""The queue of what the platform pushes: its time limits, retries, duplicates and order, on either transport."""
 
 import asyncio
-import base64
-import hashlib
 import json
-import os
-import secrets
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any
-
-import httpx
-from cryptography.hazmat.primitives import padding
-from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
 
 from botconsole.sandbox import payloads
 from botconsole.sandbox.changes import Changes
 from botconsole.sandbox.clock import Clock, wall_ms
 from botconsole.sandbox.config import SandboxConfig
+from botconsole.sandbox.connections import Connections
+from botconsole.sandbox.faults import Fault, Faults
 from botconsole.sandbox.store import Row, Store
+from botconsole.sandbox.webhook import Answer, Webhook, encrypt, seal
 
 RETRY_SECONDS = (15, 300, 3600, 21600)
-ANSWER_SECONDS, CONNECT_SECONDS, CHALLENGE_SECONDS = 3.0, 2.0, 1.0
 AT_ONCE = 32
-
-
-@dataclass(frozen=True, slots=True)
-class Answer:
-    """What became of one request to the app: a status, or the reason there is none."""
-
-    status: int | None
-    ms: int
-    body: bytes = b""
-    error: str = ""
-
-
-def encrypt(encrypt_key: str, text: bytes) -> str:
-    """base64(iv + AES-256-CBC(PKCS#7)), key = SHA-256 of the Encrypt Key."""
-    iv, padder = os.urandom(16), padding.PKCS7(128).padder()
-    cipher = Cipher(algorithms.AES(hashlib.sha256(encrypt_key.encode()).digest()), modes.CBC(iv)).encryptor()
-    padded = padder.update(text) + padder.finalize()
-    return base64.b64encode(iv + cipher.update(padded) + cipher.finalize()).decode()
-
-
-def seal(config: SandboxConfig, payload: dict[str, Any], sign: bool = True) -> tuple[bytes, dict[str, str]]:
-    """The bytes and headers of a push; without an Encrypt Key it is plain and unsigned."""
-    text = json.dumps(payload, ensure_ascii=False).encode()
-    headers = {"Content-Type": "application/json;charset=utf-8", "User-Agent": "feishu-sandbox"}
-    if not config.encrypt_key:
-        return text, headers
-    body = json.dumps({"encrypt": encrypt(config.encrypt_key, text)}).encode()
-    if sign:
-        stamp, nonce = str(int(time.time())), secrets.token_hex(8)
-        signed = hashlib.sha256(f"{stamp}{nonce}{config.encrypt_key}".encode() + body).hexdigest()
-        headers |= {
-            "X-Lark-Request-Timestamp": stamp,
-            "X-Lark-Request-Nonce": nonce,
-            "X-Lark-Signature": signed,
-        }
-    return body, headers
+HELD_SECONDS = 1.0  # how long an event waits for another one to overtake it
+WEBHOOK, LONG_CONNECTION = "webhook", "long_connection"
+TRANSPORTS = (WEBHOOK, LONG_CONNECTION)
+ADDING = ("reorder", "microseconds", "two_message_ids")  # switches that act when an event is queued
+SENDING = ("no_ack", "duplicate", "fragment_bytes", "encrypted_frames")  # ... and when it is delivered
+PRESSING = ("card_frames", "fragment_bytes", "encrypted_frames")
+Json = dict[str, Any]
 
 
 class Pusher:
     """Runs in the server's event loop; the state of every push is a row, so retries survive a restart."""
 
-    def __init__(self, config: SandboxConfig, store: Store, clock: Clock, changes: Changes) -> None:
+    def __init__(
+        self, config: SandboxConfig, store: Store, clock: Clock, changes: Changes, faults: Faults
+    ) -> None:
         self._config, self._store, self._clock, self._changes = config, store, clock, changes
-        self.webhook_url = config.webhook_url
+        self._faults = faults
+        self.webhook = Webhook(config)
+        self.connections = Connections(config, faults, changes)
+        self._transports = {
+            what: store.recall(f"transport {what}", config.transport) for what in ("events", "callbacks")
+        }
         self._wake = asyncio.Event()
+        self._loop: asyncio.AbstractEventLoop | None = None
         self._tasks: set[asyncio.Task[None]] = set()
-        self._client: httpx.AsyncClient | None = None
+        self._held = ""
+
+    # the app's settings
+
+    @property
+    def webhook_url(self) -> str:
+        return self.webhook.url
+
+    @webhook_url.setter
+    def webhook_url(self, url: str) -> None:
+        self.webhook.url = url
+
+    async def challenge(self, url: str) -> str:
+        """Why a request URL is refused, '' if it answered the challenge."""
+        return await self.webhook.challenge(url)
+
+    @property
+    def transports(self) -> dict[str, str]:
+        """How events and (a setting of its own) card callbacks reach the app."""
+        return dict(self._transports)
+
+    def switch_transport(self, to: str, *which: str) -> str:
+        """Sets events, callbacks or (by default) both; answers why the platform refuses, or ''."""
+        if to not in TRANSPORTS:
+            return f"transport must be one of {', '.join(TRANSPORTS)}"
+        if to == LONG_CONNECTION and not len(self.connections):
+            return "no client is connected: start one, then save the long connection"
+        for what in which or tuple(self._transports):
+            self._transports[what] = to
+            self._store.remember(f"transport {what}", to)
+        self._changes.publish("state")
+        return ""
+
+    # the queue
 
     async def run(self) -> None:
         """Delivers what is due until cancelled."""
+        self._loop = asyncio.get_running_loop()
         self._store.run("UPDATE pushes SET state = 'retrying' WHERE state = 'sending'")
-        limits = httpx.Limits(
-            max_connections=AT_ONCE * 2, max_keepalive_connections=AT_ONCE, keepalive_expiry=3
-        )
-        async with httpx.AsyncClient(limits=limits, trust_env=False, follow_redirects=False) as self._client:
+        async with self.webhook.client():
             try:
                 while True:
                     self._wake.clear()
@@ -91,6 +94,12 @@ class Pusher:
                 for task in self._tasks:
                     task.cancel()
                 await asyncio.gather(*self._tasks, return_exceptions=True)
+                self._loop = None
+
+    def wake(self) -> None:
+        """Has the queue looked through, from whatever thread."""
+        if self._loop is not None:
+            self._loop.call_soon_threadsafe(self._wake.set)
 
     def _start_due(self) -> float | None:
         """Starts the due pushes there is room for; answers the seconds until the next one, None for ever."""
@@ -116,44 +125,57 @@ class Pusher:
         self._tasks.discard(task)
         self._wake.set()
 
-    def add(self, event_id: str, event_type: str, payload: dict[str, Any]) -> str:
+    def add(self, event_id: str, event_type: str, payload: Json) -> str:
         """Stores a push and has it sent at once; without a webhook it is only listed."""
-        body, headers = seal(self._config, payload)
-        known = bool(self.webhook_url)
+        fault = self._faults.take(event_type, ADDING)
+        if fault and fault.microseconds and "header" in payload:
+            payload["header"]["create_time"] = f"{int(time.time() * 1_000_000)}"
+        self._queue(event_id, event_type, payload, fault)
+        if fault and fault.two_message_ids and (twin := payloads.twin(payload)):
+            self._queue(twin["header"]["event_id"], event_type, twin, None)
+        return event_id
+
+    def _queue(self, event_id: str, event_type: str, payload: Json, fault: Fault | None) -> None:
+        known = bool(self.webhook_url) or self._transports["events"] == LONG_CONNECTION
+        due, overtaken = time.time(), ""
+        if fault and fault.reorder and not self._held:
+            self._held, due = event_id, due + HELD_SECONDS
+        elif self._held:
+            overtaken, self._held = self._held, ""
         self._insert(
             event_id,
             event_type,
             payload,
-            body=body,
-            headers=json.dumps(headers),
             state="waiting" if known else "no webhook",
-            next_try_at=time.time() if known else None,
+            next_try_at=due if known else None,
+            before=overtaken,
         )
-        self._wake.set()
-        return event_id
+        self.wake()
 
-    def _insert(self, event_id: str, event_type: str, payload: dict[str, Any], **columns: Any) -> None:
+    def _insert(self, event_id: str, event_type: str, payload: Json, **columns: Any) -> None:
         text = json.dumps(payload, ensure_ascii=False)
+        empty = {"body": b"", "headers": ""}  # sealed at the first try by HTTP
         self._store.insert(
-            "pushes", event_id=event_id, type=event_type, payload=text, created_ms=wall_ms(), **columns
+            "pushes",
+            event_id=event_id,
+            type=event_type,
+            payload=text,
+            created_ms=wall_ms(),
+            **{**empty, **columns},
         )
         self._changes.publish("platform")
 
     def again(self, event_id: str) -> bool:
         """Delivers an event once more, freshly signed, whatever became of it before."""
-        push = self._store.row("SELECT * FROM pushes WHERE event_id = ?", event_id)
-        if push is None or not self.webhook_url:
+        if not self.webhook_url and self._transports["events"] == WEBHOOK:
             return False
-        body, headers = seal(self._config, json.loads(push["payload"]))
-        self._store.run(
-            "UPDATE pushes SET body = ?, headers = ?, next_try_at = ?, state = 'waiting' WHERE event_id = ?",
-            body,
-            json.dumps(headers),
+        found = self._store.run(
+            "UPDATE pushes SET body = '', headers = '', next_try_at = ?, state = 'waiting' WHERE event_id = ?",
             time.time(),
             event_id,
         )
-        self._wake.set()
-        return True
+        self.wake()
+        return bool(found)
 
     def move_retries(self, change: Callable[[float, float], float]) -> None:
         """Sets the waiting retries to other real times: `change(due, now) -> due`."""
@@ -164,17 +186,42 @@ class Pusher:
                 change(push["next_try_at"], now),
                 push["number"],
             )
-        self._wake.set()
+        self.wake()
+
+    # one push
 
     async def _deliver(self, push: Row) -> None:
-        """One try; a re-push carries the first one's bytes and signature (open question 3)."""
-        answer = await self.post(push["body"], json.loads(push["headers"]), ANSWER_SECONDS)
-        self._note(push, answer)
+        """One try, and what follows from it; `duplicate` delivers again what was taken."""
+        fault = self._faults.take(push["type"], SENDING)
+        answer = await self._send(push, fault)
+        acked = answer.status == 200 and not (fault and fault.no_ack)
+        self._note(push, answer, disregarded=answer.status == 200 and not acked)
+        self._plan(push, acked)
+        if push["before"]:
+            self._overtaken(push["before"])
+        for _ in range(fault.duplicate if fault and acked else 0):
+            self._note(push, await self._send(push, fault))
+
+    async def _send(self, push: Row, fault: Fault | None) -> Answer:
+        """A re-push by HTTP carries the first one's bytes and signature (open question 3)."""
+        if self._transports["events"] == LONG_CONNECTION:
+            return await self._by_frame(push["payload"].encode(), fault)
+        body, headers = push["body"], push["headers"]
+        if not headers:
+            body, sealed = seal(self._config, json.loads(push["payload"]))
+            headers = json.dumps(sealed)
+            self._store.run(
+                "UPDATE pushes SET body = ?, headers = ? WHERE number = ?", body, headers, push["number"]
+            )
+        return await self.webhook.post(body, json.loads(headers))
+
+    def _plan(self, push: Row, acked: bool) -> None:
+        """Done, or the next of the four re-pushes, or given up."""
         current = self._store.row("SELECT state, planned FROM pushes WHERE number = ?", push["number"])
         if current is None or current["state"] != "sending":
             return  # reset, or asked for again, in the meantime
         planned, next_try_at, state = current["planned"], None, "acked"
-        if answer.status != 200:
+        if not acked:
             state = "gone"
             if planned < len(RETRY_SECONDS):
                 next_try_at = time.time() + self._clock.real_delay(RETRY_SECONDS[planned])
@@ -188,86 +235,56 @@ class Pusher:
         )
         self._changes.publish("platform")
 
-    def _note(self, push: Row, answer: Answer) -> None:
+    def _overtaken(self, event_id: str) -> None:
+        """The event that was held back may go now."""
+        now = time.time()
+        self._store.run(
+            "UPDATE pushes SET next_try_at = ? WHERE event_id = ? AND next_try_at > ?", now, event_id, now
+        )
+        self.wake()
+
+    def _note(self, push: Row, answer: Answer, disregarded: bool = False) -> None:
         """Adds the try to the row and one line to the log."""
         tries = self._store.row("SELECT tries FROM pushes WHERE number = ?", push["number"])
         if tries is None:
             return
-        told = [*json.loads(tries["tries"]), _try(answer)]
-        self._store.run("UPDATE pushes SET tries = ? WHERE number = ?", json.dumps(told), push["number"])
+        told = _try(answer) | ({"error": "the answer is disregarded (no_ack)"} if disregarded else {})
+        self._store.run(
+            "UPDATE pushes SET tries = ? WHERE number = ?",
+            json.dumps([*json.loads(tries["tries"]), told]),
+            push["number"],
+        )
         self._say(push["type"], push["event_id"], answer)
 
     def _say(self, event_type: str, event_id: str, answer: Answer) -> None:
         result = answer.error or answer.status
         self._config.echo(f"sandbox  push {event_type} {event_id} -> {result} in {answer.ms} ms")
 
-    async def post(self, body: bytes, headers: dict[str, str], seconds: float, url: str = "") -> Answer:
-        """One POST to the app; a redirect is not followed, and everything must be over within `seconds`."""
-        began = time.monotonic()
-
-        def spent() -> int:
-            return round((time.monotonic() - began) * 1000)
-
-        if self._client is None:
-            return Answer(None, 0, error="the sandbox is not running")
-        try:
-            async with asyncio.timeout(seconds):
-                timeout = httpx.Timeout(seconds, connect=CONNECT_SECONDS)
-                answer = await self._client.post(
-                    url or self.webhook_url, content=body, headers=headers, timeout=timeout
-                )
-            return Answer(answer.status_code, spent(), answer.content)
-        except (httpx.ConnectError, httpx.ConnectTimeout) as error:
-            unknown = (
-                "getaddrinfo" in str(error)
-                or "ame or service" in str(error)
-                or "name resolution" in str(error)
-            )
-            return Answer(None, spent(), error="unknown host" if unknown else "no connection")
-        except (TimeoutError, httpx.TimeoutException):
-            return Answer(None, spent(), error="timeout")
-        except (httpx.HTTPError, httpx.InvalidURL) as error:
-            return Answer(None, spent(), error=str(error) or type(error).__name__)
-
-    async def call_back(self, event_id: str, event_type: str, event: dict[str, Any]) -> Answer:
+    async def call_back(self, event_id: str, event_type: str, event: Json) -> Answer:
         """A card callback: synchronous, within 3 s, never retried; its time is in microseconds."""
         stamp = {"create_time": str(wall_ms() * 1000)}
         payload = payloads.envelope(self._config, event_id, event_type, event, stamp)
-        body, headers = seal(self._config, payload)
-        answer = (
-            await self.post(body, headers, ANSWER_SECONDS)
-            if self.webhook_url
-            else Answer(None, 0, error="no webhook")
-        )
-        self._insert(
-            event_id,
-            event_type,
-            payload,
-            body=body,
-            headers=json.dumps(headers),
-            state="acked" if answer.status == 200 else "gone",
-            tries=json.dumps([_try(answer)]),
-        )
+        columns: Json = {}
+        if self._transports["callbacks"] == LONG_CONNECTION:
+            fault = self._faults.take(event_type, PRESSING)
+            text = json.dumps(payload, ensure_ascii=False).encode()
+            answer = await self._by_frame(text, fault, "card" if fault and fault.card_frames else "event")
+        elif self.webhook_url:
+            body, headers = seal(self._config, payload)
+            columns = {"body": body, "headers": json.dumps(headers)}
+            answer = await self.webhook.post(body, headers)
+        else:
+            answer = Answer(None, 0, error="no webhook")
+        state = "acked" if answer.status == 200 else "gone"
+        self._insert(event_id, event_type, payload, state=state, tries=json.dumps([_try(answer)]), **columns)
         self._say(event_type, event_id, answer)
         return answer
 
-    async def challenge(self, url: str) -> str:
-        """Sends url_verification as Feishu does when a URL is saved; answers why it is refused, or ''."""
-        word = secrets.token_hex(16)
-        payload = {"challenge": word, "token": self._config.verification_token, "type": "url_verification"}
-        body, headers = seal(self._config, payload, sign=False)
-        answer = await self.post(body, headers, CHALLENGE_SECONDS, url)
-        self._say("url_verification", url, answer)
-        if answer.status is None:
-            return f"no answer: {answer.error}"
-        if answer.status != 200:
-            return f"the answer has HTTP status {answer.status}, not 200"
-        try:
-            said = json.loads(answer.body)
-        except ValueError:
-            return "the answer is not JSON"
-        good = isinstance(said, dict) and said.get("challenge") == word
-        return "" if good else "the answer does not repeat the challenge"
+    async def _by_frame(self, text: bytes, fault: Fault | None, kind: str = "event") -> Answer:
+        """Over the long connection: plain, unless a switch says otherwise."""
+        if fault and fault.encrypted_frames and self._config.encrypt_key:
+            text = json.dumps({"encrypt": encrypt(self._config.encrypt_key, text)}).encode()
+        return await self.connections.deliver(text, kind, fault.fragment_bytes if fault else 0)
 
 
 def _try(answer: Answer) -> dict[str, Any]:

@@ -99,7 +99,9 @@ class SandboxServer:
             log_config=None,
             log_level="warning",
             access_log=False,
-            ws="none",
+            ws="websockets-sansio",
+            ws_ping_interval=None,  # the platform does not ping; its client does, in frames
+            ws_per_message_deflate=False,
             lifespan="on",
             timeout_graceful_shutdown=3,
         )

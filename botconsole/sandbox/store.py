@@ -64,6 +64,7 @@ LATER_COLUMNS = (
     ("messages", "in_thread", "INTEGER NOT NULL DEFAULT 0"),
     ("messages", "only_for", "TEXT NOT NULL DEFAULT ''"),
     ("messages", "edits", "INTEGER NOT NULL DEFAULT 0"),
+    ("pushes", "before", "TEXT NOT NULL DEFAULT ''"),
 )
 WORLD = (
     "people",

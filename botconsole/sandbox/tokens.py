@@ -23,6 +23,11 @@ def issue(world: World, kind: str) -> tuple[str, int]:
     return token, LIFE_SECONDS
 
 
+def forget(world: World) -> None:
+    """All tokens are void from now on, as if their time were over."""
+    world.store.run("DELETE FROM tokens")
+
+
 def _check_app(world: World, call: Call) -> None:
     app_id, secret = call.body.get("app_id"), call.body.get("app_secret")
     if not isinstance(app_id, str) or not isinstance(secret, str) or app_id != world.config.app_id:

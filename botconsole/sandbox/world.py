@@ -5,10 +5,11 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from botconsole.sandbox import payloads
+from botconsole.sandbox.calls import Calls
 from botconsole.sandbox.changes import Changes
 from botconsole.sandbox.clock import Clock, wall_ms
 from botconsole.sandbox.config import SandboxConfig
-from botconsole.sandbox.faults import Calls, Faults
+from botconsole.sandbox.faults import Faults
 from botconsole.sandbox.limits import Limits
 from botconsole.sandbox.push import Pusher
 from botconsole.sandbox.store import Row, Store, new_id
@@ -31,7 +32,7 @@ class World:
 
     def __post_init__(self) -> None:
         self.limits = Limits(self.config.limits)
-        self.pusher = Pusher(self.config, self.store, self.clock, self.changes)
+        self.pusher = Pusher(self.config, self.store, self.clock, self.changes, self.faults)
 
     @property
     def bot(self) -> Json:

@@ -1,0 +1,121 @@
+"""The way to the app by HTTP: sealing what is pushed, posting it within the time limits, the challenge."""
+
+import asyncio
+import base64
+import hashlib
+import json
+import os
+import secrets
+import time
+from dataclasses import dataclass
+from typing import Any
+
+import httpx
+from cryptography.hazmat.primitives import padding
+from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
+
+from botconsole.sandbox.config import SandboxConfig
+
+ANSWER_SECONDS, CONNECT_SECONDS, CHALLENGE_SECONDS = 3.0, 2.0, 1.0
+KEEP_ALIVE = 32
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What became of one push or callback: a status, or the reason there is none."""
+
+    status: int | None
+    ms: int
+    body: bytes = b""
+    error: str = ""
+
+
+def encrypt(encrypt_key: str, text: bytes) -> str:
+    """base64(iv + AES-256-CBC(PKCS#7)), key = SHA-256 of the Encrypt Key."""
+    iv, padder = os.urandom(16), padding.PKCS7(128).padder()
+    cipher = Cipher(algorithms.AES(hashlib.sha256(encrypt_key.encode()).digest()), modes.CBC(iv)).encryptor()
+    padded = padder.update(text) + padder.finalize()
+    return base64.b64encode(iv + cipher.update(padded) + cipher.finalize()).decode()
+
+
+def seal(config: SandboxConfig, payload: dict[str, Any], sign: bool = True) -> tuple[bytes, dict[str, str]]:
+    """The bytes and headers of a push; without an Encrypt Key it is plain and unsigned."""
+    text = json.dumps(payload, ensure_ascii=False).encode()
+    headers = {"Content-Type": "application/json;charset=utf-8", "User-Agent": "feishu-sandbox"}
+    if not config.encrypt_key:
+        return text, headers
+    body = json.dumps({"encrypt": encrypt(config.encrypt_key, text)}).encode()
+    if sign:
+        stamp, nonce = str(int(time.time())), secrets.token_hex(8)
+        signed = hashlib.sha256(f"{stamp}{nonce}{config.encrypt_key}".encode() + body).hexdigest()
+        headers |= {
+            "X-Lark-Request-Timestamp": stamp,
+            "X-Lark-Request-Nonce": nonce,
+            "X-Lark-Signature": signed,
+        }
+    return body, headers
+
+
+class Webhook:
+    """The request URL and the connections to it; `client()` must be entered before anything is posted."""
+
+    def __init__(self, config: SandboxConfig) -> None:
+        self._config = config
+        self.url = config.webhook_url
+        self._client: httpx.AsyncClient | None = None
+
+    def client(self) -> httpx.AsyncClient:
+        """The client of the loop that runs the pushes."""
+        limits = httpx.Limits(
+            max_connections=KEEP_ALIVE * 2, max_keepalive_connections=KEEP_ALIVE, keepalive_expiry=3
+        )
+        self._client = httpx.AsyncClient(limits=limits, trust_env=False, follow_redirects=False)
+        return self._client
+
+    async def post(
+        self, body: bytes, headers: dict[str, str], seconds: float = ANSWER_SECONDS, url: str = ""
+    ) -> Answer:
+        """One POST to the app; a redirect is not followed, and everything must be over within `seconds`."""
+        began = time.monotonic()
+
+        def spent() -> int:
+            return round((time.monotonic() - began) * 1000)
+
+        if self._client is None:
+            return Answer(None, 0, error="the sandbox is not running")
+        try:
+            async with asyncio.timeout(seconds):
+                timeout = httpx.Timeout(seconds, connect=CONNECT_SECONDS)
+                answer = await self._client.post(
+                    url or self.url, content=body, headers=headers, timeout=timeout
+                )
+            return Answer(answer.status_code, spent(), answer.content)
+        except (httpx.ConnectError, httpx.ConnectTimeout) as error:
+            return Answer(None, spent(), error="unknown host" if _is_dns(error) else "no connection")
+        except (TimeoutError, httpx.TimeoutException):
+            return Answer(None, spent(), error="timeout")
+        except (httpx.HTTPError, httpx.InvalidURL) as error:
+            return Answer(None, spent(), error=str(error) or type(error).__name__)
+
+    async def challenge(self, url: str) -> str:
+        """Sends url_verification as Feishu does when a URL is saved; answers why it is refused, or ''."""
+        word = secrets.token_hex(16)
+        payload = {"challenge": word, "token": self._config.verification_token, "type": "url_verification"}
+        body, headers = seal(self._config, payload, sign=False)
+        answer = await self.post(body, headers, CHALLENGE_SECONDS, url)
+        self._config.echo(f"sandbox  challenge {url} -> {answer.error or answer.status} in {answer.ms} ms")
+        if answer.status is None:
+            return f"no answer: {answer.error}"
+        if answer.status != 200:
+            return f"the answer has HTTP status {answer.status}, not 200"
+        try:
+            said = json.loads(answer.body)
+        except ValueError:
+            return "the answer is not JSON"
+        good = isinstance(said, dict) and said.get("challenge") == word
+        return "" if good else "the answer does not repeat the challenge"
+
+
+def _is_dns(error: Exception) -> bool:
+    text = str(error)
+    return any(part in text for part in ("getaddrinfo", "ame or service", "name resolution"))

@@ -81,7 +81,8 @@ def test_a_message_is_said_pushed_and_read_back(person: Person, app: App, chat_i
     said = person.post(f"/groups/{chat_id}/messages", {"open_id": "ou_juniper", "text": "hi"})
     until(lambda: "im.message.receive_v1" in app.types)
     message = person.messages(chat_id)[0]
-    assert said == {"message_id": message["message_id"], "event_id": app.bodies[-1]["header"]["event_id"]}
+    pushed = app.bodies[app.types.index("im.message.receive_v1")]
+    assert said == {"message_id": message["message_id"], "event_id": pushed["header"]["event_id"]}
     assert (message["sender"]["id"], message["msg_type"], message["content"]) == (
         "ou_juniper",
         "text",

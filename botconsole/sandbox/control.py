@@ -11,7 +11,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response, StreamingResponse
 from starlette.routing import Route
 
-from botconsole.sandbox import chats, doings, saying, view
+from botconsole.sandbox import chats, doings, saying, scenario, view
 from botconsole.sandbox.doings import Json, Wanted, WrongError
 from botconsole.sandbox.faults import SWITCHES, FaultError
 from botconsole.sandbox.press import PressError, press
@@ -22,13 +22,16 @@ from botconsole.sandbox.world import World
 Handler = Callable[[World, Request, Wanted], Awaitable[Json | Response]]
 
 
-def _answering(handler: Handler) -> Callable[[Request], Awaitable[Response]]:
+def _answering(handler: Handler, name: str) -> Callable[[Request], Awaitable[Response]]:
     """Reads the body, answers JSON; what is wrong is said with HTTP 400, what is unknown with 404."""
 
     async def answer(request: Request) -> Response:
         world: World = request.app.state.world
         try:
-            told = await handler(world, request, Wanted(_parsed(await request.body())))
+            wanted = Wanted(_parsed(await request.body()))
+            told = await handler(world, request, wanted)
+            if isinstance(told, dict):
+                request.app.state.recorder.note(name, request.path_params, wanted.body, told)
         except LookupError as error:
             return JSONResponse({"error": str(error.args[0] if error.args else error)}, 404)
         except (WrongError, PressError, FaultError) as error:
@@ -65,7 +68,9 @@ async def health(world: World, request: Request, wanted: Wanted) -> Json:
 
 
 async def state(world: World, request: Request, wanted: Wanted) -> Json:
-    return {**view.state_view(world), "fresh_name": fresh_name(world)}
+    parts = request.app.state
+    told = {"scenario": parts.player.view(), "recording": parts.recorder.view()}
+    return {**view.state_view(world), **told, "fresh_name": fresh_name(world)}
 
 
 async def stream(world: World, request: Request, wanted: Wanted) -> Response:
@@ -265,7 +270,52 @@ async def set_scopes(world: World, request: Request, wanted: Wanted) -> Json:
     return {"missing": world.missing_scopes}
 
 
+async def scenarios(world: World, request: Request, wanted: Wanted) -> Json:
+    """What comes with the sandbox, and what is being played."""
+    items = [
+        {
+            "name": name,
+            "title": one.title,
+            "about": one.about,
+            "steps": len(one.steps),
+            "variables": one.variables,
+        }
+        for name, one in scenario.shipped().items()
+    ]
+    return {"items": items, "playing": request.app.state.player.view()}
+
+
+async def play(world: World, request: Request, wanted: Wanted) -> Json:
+    """One of those by its `name`, or the text of another as `yaml`; `variables` are the scenario's own."""
+    if wanted.has("name") == wanted.has("yaml"):
+        raise WrongError("name or yaml is required")
+    chosen = scenario.named(wanted.text("name")) if wanted.has("name") else scenario.read(wanted.text("yaml"))
+    variables = {name: str(value) for name, value in wanted.mapping("variables").items()}
+    told: Json = request.app.state.player.start(chosen, variables)
+    return told
+
+
+async def stop(world: World, request: Request, wanted: Wanted) -> Json:
+    told: Json = request.app.state.player.stop()
+    return told
+
+
+async def recording(world: World, request: Request, wanted: Wanted) -> Json:
+    recorder = request.app.state.recorder
+    return {**recorder.view(), "yaml": recorder.text()}
+
+
+async def record(world: World, request: Request, wanted: Wanted) -> Json:
+    recorder = request.app.state.recorder
+    if wanted.flag("on", True):
+        recorder.start(wanted.text("title"))
+    else:
+        recorder.stop()
+    return {**recorder.view(), "yaml": recorder.text()}
+
+
 async def reset(world: World, request: Request, wanted: Wanted) -> Json:
+    request.app.state.player.stop()
     world.store.forget_the_world()
     world.faults.clear()
     world.calls.clear()
@@ -318,11 +368,17 @@ TABLE: tuple[tuple[str, str, Handler], ...] = (
     ("POST", "/clock", set_clock),
     ("POST", "/webhook", set_webhook),
     ("POST", "/scopes", set_scopes),
+    ("GET", "/scenarios", scenarios),
+    ("POST", "/scenarios/play", play),
+    ("POST", "/scenarios/stop", stop),
+    ("GET", "/recording", recording),
+    ("POST", "/recording", record),
     ("POST", "/reset", reset),
 )
 
 
 def routes() -> list[Route]:
     return [
-        Route(f"/_sandbox{path}", _answering(handler), methods=[method]) for method, path, handler in TABLE
+        Route(f"/_sandbox{path}", _answering(handler, f"{method} {path}"), methods=[method])
+        for method, path, handler in TABLE
     ]

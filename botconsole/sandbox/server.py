@@ -17,6 +17,9 @@ from botconsole.sandbox import api, control, page
 from botconsole.sandbox.clock import Clock
 from botconsole.sandbox.config import SandboxConfig
 from botconsole.sandbox.gate import Gate
+from botconsole.sandbox.player import Player
+from botconsole.sandbox.recorder import Recorder
+from botconsole.sandbox.scenario import Scenario
 from botconsole.sandbox.seed import seed
 from botconsole.sandbox.store import Store
 from botconsole.sandbox.world import World
@@ -31,15 +34,19 @@ def create_world(config: SandboxConfig) -> World:
     return world
 
 
-def create_app(world: World) -> ASGIApp:
-    """The ASGI application; its lifespan runs the pusher."""
+def create_app(world: World, recorder: Recorder | None = None, first: Scenario | None = None) -> ASGIApp:
+    """The ASGI application; its lifespan runs the pusher, and plays the scenario it was given."""
+    player = Player(world)
 
     @contextlib.asynccontextmanager
     async def lifespan(_: Starlette) -> AsyncIterator[None]:
         pushing = asyncio.create_task(world.pusher.run())
+        if first is not None:
+            player.start(first)
         try:
             yield
         finally:
+            await player.close()
             pushing.cancel()
             with contextlib.suppress(asyncio.CancelledError):
                 await pushing
@@ -49,7 +56,8 @@ def create_app(world: World) -> ASGIApp:
         lifespan=lifespan,
         exception_handlers={HTTPException: control.not_served},
     )
-    app.state.world = world
+    app.state.world, app.state.player = world, player
+    app.state.recorder = recorder or Recorder(world)
     return Gate(app, world)
 
 
@@ -83,7 +91,7 @@ class _Uvicorn(uvicorn.Server):
 class SandboxServer:
     """One sandbox on one socket: in a thread as a context manager, in the foreground by `run()`."""
 
-    def __init__(self, config: SandboxConfig) -> None:
+    def __init__(self, config: SandboxConfig, play: Scenario | None = None) -> None:
         self._socket = listen(config.host, config.port)
         self.config = config
         try:
@@ -91,11 +99,12 @@ class SandboxServer:
         except BaseException:
             self._socket.close()
             raise
+        self.recorder = Recorder(self.world)
         port = self._socket.getsockname()[1]
         shown = "127.0.0.1" if config.host in ("0.0.0.0", "::", "") else config.host  # noqa: S104 (compared only)
         self.url = f"http://[{shown}]:{port}" if ":" in shown else f"http://{shown}:{port}"
         settings = uvicorn.Config(
-            create_app(self.world),
+            create_app(self.world, self.recorder, play),
             log_config=None,
             log_level="warning",
             access_log=False,

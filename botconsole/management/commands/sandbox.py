@@ -3,6 +3,7 @@
 import signal
 import sqlite3
 from argparse import ArgumentParser
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,7 @@ from django.conf import settings
 from django.core.management.base import BaseCommand, CommandError
 
 from botconsole.sandbox import SandboxConfig, SandboxServer
+from botconsole.sandbox.scenario import Scenario, ScenarioError, named, read, shipped
 
 
 class Command(BaseCommand):
@@ -33,14 +35,21 @@ class Command(BaseCommand):
         parser.add_argument(
             "--clock-factor", type=float, default=1.0, help="how much faster Feishu's clock runs"
         )
+        parser.add_argument(
+            "--play", metavar="FILE", help="play a scenario: a YAML file, or the name of one that comes along"
+        )
+        parser.add_argument(
+            "--set", action="append", default=[], metavar="NAME=VALUE", help="a variable of the scenario"
+        )
+        parser.add_argument("--record", metavar="FILE", help="write what people do to a scenario file")
         parser.add_argument("--no-limits", action="store_true", help="no rate limits")
 
     def handle(self, *args: Any, **options: Any) -> None:
         if options["clock_factor"] <= 0:
             raise CommandError("--clock-factor must be above 0")
-        config = self._config(options)
+        config, scenario = self._config(options), self._scenario(options)
         try:
-            server = SandboxServer(config)
+            server = SandboxServer(config, scenario)
         except OSError as error:
             where = f"{config.host}:{config.port}"
             raise CommandError(f"the sandbox cannot listen on {where}: {error.strerror}") from None
@@ -51,6 +60,9 @@ class Command(BaseCommand):
             signal.signal(number, lambda *_: server.close())
         self.say(f"sandbox  a local Feishu, not Feishu: {server.url}/")
         self.say(f"sandbox  app {config.app_id}, events go to {config.webhook_url or 'nowhere'}")
+        if options["record"]:
+            server.recorder.start(path=_new_file(options["record"]))
+            self.say(f"sandbox  what people do is recorded in {options['record']}")
         server.run()
         self.say("sandbox  stopped")
 
@@ -77,6 +89,34 @@ class Command(BaseCommand):
             echo=self.say,
         )
 
+    def _scenario(self, options: dict[str, Any]) -> Scenario | None:
+        """The file to play, or one of those that come along, with its variables set."""
+        given = options["play"]
+        if not given:
+            return None
+        path = Path(given)
+        try:
+            found = read(path.read_text("utf-8")) if path.is_file() else named(given)
+        except LookupError:
+            known = ", ".join(shipped())
+            raise CommandError(f"there is no file {given}, and no scenario of that name ({known})") from None
+        except (ScenarioError, OSError, UnicodeError) as error:
+            raise CommandError(f"{given}: {error}") from None
+        values = dict(one.partition("=")[::2] for one in options["set"])
+        if unknown := set(values) - set(found.variables):
+            raise CommandError(f"{given} has no variable {', '.join(sorted(unknown))}")
+        return replace(found, variables={**found.variables, **values})
+
     def say(self, line: str) -> None:
         self.stdout.write(line)
         self.stdout.flush()
+
+
+def _new_file(name: str) -> Path:
+    """A new file, made at once: a wrong path is known at the start, and no earlier recording is lost."""
+    path = Path(name)
+    try:
+        path.touch(exist_ok=False)
+    except OSError as error:
+        raise CommandError(f"{name} cannot be written: {error.strerror}") from None
+    return path

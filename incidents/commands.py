@@ -24,6 +24,9 @@ COMMAND_WORD = re.compile(r"[/／](\w+)")  # "/var/log is full" is no command
 DURATION = re.compile(r"(\d{1,4})\s*(m|min|mins|minutes?|分|分钟|h|hours?|小时|d|days?|天)?", re.IGNORECASE)
 HOUR, DAY = 60, 1440
 UNITS = {"h": HOUR, "小": HOUR, "d": DAY, "天": DAY}
+DRILL = re.compile(
+    r"(?:drill|演练)\s*[:：]\s*", re.IGNORECASE
+)  # with its colon: a "drill press down" is none
 LONGEST_LINE = 200
 TIMELINE_LINES = 10
 
@@ -121,7 +124,7 @@ def _obey(event: Event, incident: Incident | None, command: Command) -> str:
     if not command.name or command.name == "help":
         return _(
             "Commands: /ack, /solve note, /reopen reason, /severity P1, /lead @x, /invite @x, /mute 30m,"
-            " /note text, /timeline, /incident title"
+            " /note text, /timeline, /incident title, /incident drill: title"
         )
     by = names.actor(event, Via.COMMAND)
     if command.name == "incident":
@@ -136,11 +139,15 @@ def _obey(event: Event, incident: Incident | None, command: Command) -> str:
 def _open(event: Event, command: Command, by: Actor) -> str:
     if not may_open(event):
         raise UsageError(_("Incidents cannot be opened from this chat."))
-    title = " ".join(command.text.split())[:200]
+    words = " ".join(command.text.split())
+    drill = DRILL.match(words)
+    title = words[drill.end() if drill else 0 :][:200]
     if not title:
         raise UsageError(_("Write what is broken: /incident payments fail"))
     people = [Responder(open_id=one) for one in dict.fromkeys([event.actor_open_id, *command.people]) if one]
-    incident = Incident.objects.open(bot=event.bot, title=title, by=by, responders=people)
+    incident = Incident.objects.open(
+        bot=event.bot, title=title, by=by, responders=people, drill=drill is not None
+    )
     return _("%s is open; its chat is being made, and you are in it.") % incident
 
 

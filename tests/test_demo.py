@@ -90,6 +90,36 @@ def test_no_process_of_the_demo_outlives_it(env: dict[str, str]) -> None:
     assert env["DEMO_FOLDER"] not in running
 
 
+def test_a_drill_is_played_and_by_request_run_to_its_end(env: dict[str, str]) -> None:
+    process = demo(env, "--drill")
+    try:
+        feishu = (
+            lines_until(process, "drill         “支付故障演练”").split("local Feishu  ")[1].split("/ ")[0]
+        )
+        base = f"{feishu}/_sandbox"
+        requests.post(f"{base}/clock", json={"factor": 50}, timeout=5)
+        assert scenario_ends(base)["state"] == "done"
+        requests.post(f"{base}/scenarios/play", json={"name": "payment-outage"}, timeout=5)
+        told = scenario_ends(base)
+        assert (told["state"], told["error"]) == ("done", "")
+        names = [group["name"] for group in requests.get(f"{base}/groups", timeout=5).json()["items"]]
+        assert len([name for name in names if "支付成功率低于 50%" in name]) == 2
+    finally:
+        process.send_signal(signal.SIGINT)
+        output, _ = process.communicate(timeout=30)
+    assert "Traceback" not in output
+
+
+def scenario_ends(base: str) -> dict[str, Any]:
+    end = time.monotonic() + 90
+    while time.monotonic() < end:
+        told: dict[str, Any] = requests.get(f"{base}/scenarios", timeout=5).json()["playing"]
+        if told["state"] != "playing":
+            return told
+        time.sleep(0.1)
+    raise AssertionError("the scenario did not end")
+
+
 @pytest.mark.parametrize("option", ["--port", "--sandbox-port"])
 def test_a_taken_port_gets_one_clear_line(env: dict[str, str], option: str) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:

@@ -221,6 +221,21 @@ def test_an_incident_is_opened_from_the_conversation_with_the_bot(bot: Bot, engl
     assert OutboxItem.objects.get(call="create_chat").arguments["open_ids"] == [ADA[0]]
 
 
+@pytest.mark.parametrize(
+    ("said", "title", "drill"),
+    [
+        ("演练：支付失败", "支付失败", True),
+        ("Drill: payments fail", "payments fail", True),
+        ("drill press fails", "drill press fails", False),
+    ],
+)
+def test_a_drill_is_opened_by_saying_so(
+    bot: Bot, english: None, push: Any, said: str, title: str, drill: bool
+) -> None:
+    push(bot, message_received(f"/incident {said}", chat_type="p2p"))
+    assert Incident.objects.values_list("title", "drill").get() == (title, drill)
+
+
 @pytest.mark.parametrize(("allowed", "count"), [([], 1), (["oc_test"], 1), (["oc_ops"], 0)])
 def test_a_setting_says_from_which_chats(
     bot: Bot, english: None, push: Any, settings: Any, allowed: list[str], count: int

@@ -19,10 +19,9 @@ from django.core.management.base import BaseCommand, CommandError
 from botconsole.demo import FOLDER, HOST, add_ports, operator_password
 from botconsole.management.commands.serve import require_free_port
 from events.cardview import as_text
-from events.models import Bot, Event, OutboxItem
-from incidents.models import Actor, Incident, Responder, Via
+from events.models import Event, OutboxItem
 
-OPERATOR = "operator"
+OPERATOR, DRILL = "operator", "payment-outage"
 local = requests.Session()
 local.trust_env = False  # a proxy of the machine must not stand between the demo and itself
 START_SECONDS, STOP_SECONDS, ROUND_SECONDS = 30, 12, 20
@@ -34,9 +33,7 @@ class Command(BaseCommand):
 
     def add_arguments(self, parser: ArgumentParser) -> None:
         add_ports(parser)
-        parser.add_argument(
-            "--drill", action="store_true", help="also open a drill incident in the local Feishu"
-        )
+        parser.add_argument("--drill", action="store_true", help="also play an outage in the local Feishu")
         parser.add_argument(
             "--once", action="store_true", help="play one round (a member joins, is greeted), then end"
         )
@@ -61,7 +58,7 @@ class Command(BaseCommand):
             else:
                 self._say_where()
                 if options["drill"]:
-                    self._open_drill()
+                    self._play_drill()
                 processes.watch()
         except KeyboardInterrupt:
             self.stdout.write("\nstopping ...")
@@ -108,22 +105,14 @@ class Command(BaseCommand):
             f"4. the card is in the group:\n\n{as_text(item.content, {joined['open_id']: '林夏'})}\n"
         )
 
-    def _open_drill(self) -> None:
-        """A drill: real chat, real card, nobody reminded, kept off the figures."""
-        group = local.get(f"{settings.FEISHU_DOMAIN}/_sandbox/groups", timeout=5).json()["items"][0]
-        people = [Responder(open_id=member["open_id"]) for member in group["members"][:3]]
-        incident = Incident.objects.open(
-            bot=Bot.objects.get(slug="default"),
-            title="演练：支付成功率低于 50%",
-            description="演练故障，用于熟悉流程：在卡片上跟进、屏蔽、解决，或在群里发送 /help。",
-            severity="P1",
-            drill=True,
-            by=Actor(Via.ADMIN, OPERATOR),
-            responders=people,
-        )
-        page = f"{settings.PUBLIC_URL}/admin/incidents/incident/{incident.pk}/change/"
+    def _play_drill(self) -> None:
+        """The outage that comes with the sandbox: its people open a drill, and leave it to whoever looks on."""
+        play = f"{settings.FEISHU_DOMAIN}/_sandbox/scenarios/play"
+        wanted = {"name": DRILL, "variables": {"by_themselves": ""}}
+        told = local.post(play, json=wanted, timeout=5).json()
+        incidents = f"{settings.PUBLIC_URL}/admin/incidents/incident/"
         self.stdout.write(
-            f"  drill         {incident.number}: its chat is in the local Feishu, its page at {page}\n"
+            f"  drill         “{told['title']}” is played in the local Feishu; its incident comes to {incidents}\n"
         )
 
     def _wait_for_delivery(self, event_id: str) -> OutboxItem:

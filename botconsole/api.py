@@ -28,6 +28,7 @@ from rest_framework.routers import SimpleRouter
 from rest_framework.views import APIView
 
 from events.models import insert_once
+from incidents.alertapi import AlertView
 from incidents.api import IncidentViewSet
 
 from .models import IdempotencyKey
@@ -77,6 +78,10 @@ class IdempotentPosts(APIView):
 
 class Incidents(IdempotentPosts, IncidentViewSet):
     __doc__ = IncidentViewSet.__doc__
+
+
+class Alerts(IdempotentPosts, AlertView):
+    __doc__ = AlertView.__doc__
 
 
 # --- The description ------------------------------------------------------------------------------------
@@ -151,6 +156,7 @@ docs = SpectacularSwaggerSplitView.as_view(url_name="api-schema", template_name=
 urlpatterns = [
     path("v1", Root.as_view(), name="api-root"),
     path("v1/", include(router.urls)),
+    path("v1/alerts/<str:source>", Alerts.as_view(), name="alerts"),
     path("schema", SpectacularJSONAPIView.as_view(), name="api-schema"),
     path("docs", docs, name="api-docs"),
     re_path(r"", Nowhere.as_view()),

@@ -21,6 +21,7 @@ SCOPES = {
     "incidents": _("read and change incidents"),
     "incidents:read": _("read incidents"),
     "incidents:private": _("see private incidents too"),
+    "alerts": _("send alerts"),
 }
 KEY = re.compile(r"bc_([0-9a-f]{8})_([0-9a-f]{40})")
 USE_NOTED_EVERY = timedelta(minutes=1)

@@ -19,6 +19,7 @@ from events.dispatch import sweep
 from events.followup import sweep_follow_ups
 from events.models import EventText, Heartbeat
 from incidents.exporting import Exporting
+from incidents.models import AlertGroup
 from incidents.reminders import remind
 
 log = logging.getLogger(__name__)
@@ -63,7 +64,7 @@ class Worker:
     def run_once(self) -> None:
         """Does everything that is due now, then returns; `stop()` ends it after the calls in flight."""
         self._delivery.load()
-        remind(timezone.now())
+        self._remind()
         while not self._stopping.is_set() and (
             sweep() + sweep_follow_ups() + self._delivery.step()
             or self._delivery.busy
@@ -99,7 +100,7 @@ class Worker:
             self._guarded(sweep)
             self._guarded(sweep_follow_ups)
         if self._is_time_for("remind", REMIND_SECONDS):
-            self._guarded(lambda: remind(timezone.now()))
+            self._guarded(self._remind)
         if self._is_time_for("exports", EXPORT_SECONDS):
             self._guarded(self._exports.step)
         if self._is_time_for("texts", TEXTS_SECONDS):
@@ -111,6 +112,10 @@ class Worker:
     def _beat(self) -> int:
         Heartbeat.objects.beat("worker", socket.gethostname(), os.getpid(), self._started_at)
         return 0
+
+    def _remind(self) -> int:
+        now = timezone.now()
+        return remind(now) + AlertGroup.objects.tell_turned(now)
 
     def _is_time_for(self, job: str, every_seconds: float) -> bool:
         if time.monotonic() < self._next.get(job, 0):

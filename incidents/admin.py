@@ -36,7 +36,7 @@ class ServiceAdmin(admin.ModelAdmin[Service]):
     list_display = ("name", "severity_now", "first", "second", "members")
     search_fields = ("name", "first_on_call", "second_on_call")
     show_facets = admin.ShowFacets.NEVER
-    fields = ("name", "severity", "first_on_call", "second_on_call", "member_ids")
+    fields = ServiceForm.Meta.fields
     empty_value_display = ""
 
     @admin.display(description=_("default severity"), ordering="severity")

@@ -47,6 +47,8 @@ LINES: Mapping[str, tuple[Text, Text]] = {
     "severity": (gettext_lazy("%(person)s has set the severity to %(what)s"), ""),
     "lead": (gettext_lazy("%(person)s has named the lead: %(what)s"), ""),
     "muted": (gettext_lazy("%(person)s has muted it until %(what)s"), ""),
+    "alert": ("%(what)s", ""),
+    "recovered": (gettext_lazy("The alert has recovered: %(what)s"), ""),
 }
 CHAT_GONE_CODES = (232009, 230002, 232011)
 
@@ -104,11 +106,17 @@ def show(incident: Incident, entry: TimelineEntry, by: Actor) -> None:
     patch(incident)
     if entry.kind in RENAMES:
         rename(incident)
-    if line := _line(incident, entry, by):
-        it = row(incident, f"line:{entry.pk}", "incident.line")
-        outbox.send_text(incident.bot, chat_id=incident.chat_id, markup=line, **it)
+    say(incident, entry, by)
     if entry.kind == "severity":
         buzz(incident)
+
+
+def say(incident: Incident, entry: TimelineEntry, by: Actor) -> None:
+    """Queues the line that LINES has for the entry; nothing where there is no chat or no line."""
+    line = _line(incident, entry, by)
+    if line and incident.chat_id and not incident.chat_gone:
+        it = row(incident, f"line:{entry.pk}", "incident.line")
+        outbox.send_text(incident.bot, chat_id=incident.chat_id, markup=line, **it)
 
 
 def catch_up(incident: Incident) -> None:

@@ -218,4 +218,4 @@ class ServiceForm(forms.ModelForm[Service]):
 
     class Meta:
         model = Service
-        fields = ("name", "severity", "first_on_call", "second_on_call", "member_ids")
+        fields = ("name", "severity", "first_on_call", "second_on_call", "member_ids", "resolved_by_alerts")

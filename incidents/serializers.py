@@ -137,25 +137,15 @@ class NamedField(serializers.SlugRelatedField[Any]):
         return super().to_internal_value(data)
 
 
-class NewIncidentSerializer(serializers.Serializer[Any]):
-    title = serializers.CharField(max_length=200)
-    severity = serializers.ChoiceField(
-        Severity.choices, required=False, help_text="else the service's, else P2"
-    )
+class BotSerializer(serializers.Serializer[Any]):
+    """Whose incident it is."""
+
     bot = NamedField(
         slug_field="slug",
         queryset=Bot.objects.filter(enabled=True),
         required=False,
         help_text="may be left out where there is one bot",
     )
-    description = serializers.CharField(max_length=TEXT_LENGTH, required=False, allow_blank=True)
-    service = NamedField(slug_field="name", queryset=Service.objects.all(), required=False, allow_null=True)
-    responders = serializers.ListSerializer[Any](
-        child=ResponderSerializer(), required=False, max_length=MAX_RESPONDERS
-    )
-    image = Base64ImageField(required=False, help_text="up to 10 MB")
-    drill = serializers.BooleanField(required=False)
-    private = serializers.BooleanField(required=False, help_text="needs the scope incidents:private")
 
     def validate(self, attrs: dict[str, Any]) -> dict[str, Any]:
         if "bot" not in attrs:
@@ -165,6 +155,23 @@ class NewIncidentSerializer(serializers.Serializer[Any]):
                 raise serializers.ValidationError({"bot": [why]})
             attrs["bot"] = bots[0]
         return attrs
+
+
+class NewIncidentSerializer(BotSerializer):
+    """An incident to open."""
+
+    title = serializers.CharField(max_length=200)
+    severity = serializers.ChoiceField(
+        Severity.choices, required=False, help_text="else the service's, else P2"
+    )
+    description = serializers.CharField(max_length=TEXT_LENGTH, required=False, allow_blank=True)
+    service = NamedField(slug_field="name", queryset=Service.objects.all(), required=False, allow_null=True)
+    responders = serializers.ListSerializer[Any](
+        child=ResponderSerializer(), required=False, max_length=MAX_RESPONDERS
+    )
+    image = Base64ImageField(required=False, help_text="up to 10 MB")
+    drill = serializers.BooleanField(required=False)
+    private = serializers.BooleanField(required=False, help_text="needs the scope incidents:private")
 
 
 class NothingSerializer(serializers.Serializer[Any]):

@@ -2,6 +2,7 @@
 
 import base64
 import json
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -53,11 +54,13 @@ def test_a_notification_of_alertmanager_is_read() -> None:
                 key=key, fingerprint="5a1e7c0c9f2b4d68", firing=True, title="Requests to pay-1:8080 fail",
                 severity="P2", services=("Payments", "payments"), url=url, payload=body["alerts"][0],
                 description="4.2% of the requests to pay-1:8080 fail.",
+                starts_at=datetime(2026, 11, 21, 6, 2, 11, 512000, tzinfo=UTC),
             ),
             Alert(
                 key=key, fingerprint="c7d04b1f36e9a852", firing=True, title="Requests to pay-2:8080 fail",
                 severity="P0", services=("Payments", "payments"), url=url, payload=body["alerts"][1],
                 description="61% of the requests to pay-2:8080 fail.",
+                starts_at=datetime(2026, 11, 21, 6, 2, 41, 512000, tzinfo=UTC),
             ),
         ),
         {},
@@ -73,6 +76,7 @@ def test_a_notification_of_grafana_is_read_and_its_image_is_not_fetched() -> Non
                 title="db-3 的磁盘还剩 3%", severity="P1", payload=body["alerts"][0],
                 description="alertname: 磁盘将满\ngrafana_folder: 基础设施\ninstance: db-3\nseverity: high",
                 url="https://grafana.example.com/d/disks?orgId=1&viewPanel=4",
+                starts_at=datetime(2026, 11, 21, 6, 5, 10, tzinfo=UTC),
             ),
         ),
         {},
@@ -178,6 +182,18 @@ def test_what_no_database_holds_is_replaced() -> None:
 )
 def test_an_address_that_is_not_of_the_web_is_left_out(address: str) -> None:
     assert web_address(address) == only("generic", {"title": "x", "url": address}).url == ""
+
+
+@pytest.mark.parametrize(
+    "time", ["", "yesterday", "2026-11-21T06:02:11", "2026-13-01T00:00:00Z", "0001-01-01T00:00:00Z", 7, None]
+)
+def test_a_time_that_says_nothing_is_none(time: Any) -> None:
+    assert only("alertmanager", alertmanager(firing() | {"startsAt": time})).starts_at is None
+
+
+def test_a_time_with_nanoseconds_is_read() -> None:
+    started = only("generic", {"title": "x", "starts_at": "2026-11-21T14:02:11.123456789+08:00"}).starts_at
+    assert started == datetime(2026, 11, 21, 6, 2, 11, 123456, tzinfo=UTC)
 
 
 def test_a_page_of_the_source_is_kept() -> None:

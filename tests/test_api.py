@@ -600,7 +600,8 @@ def test_the_schema_is_public_and_names_every_step(db: None) -> None:
         "export",
     ]
     assert set(schema["paths"]) == {
-        INCIDENTS, f"{INCIDENTS}/{{number}}", *(f"{INCIDENTS}/{{number}}/{step}" for step in steps)
+        "/api/v1/alerts/{source}", INCIDENTS, f"{INCIDENTS}/{{number}}",
+        *(f"{INCIDENTS}/{{number}}/{step}" for step in steps)
     }  # fmt: skip
     assert schema["components"]["securitySchemes"]["API key"]["scheme"] == "bearer"
 
@@ -710,7 +711,7 @@ def test_the_docs_show_every_step_and_the_browser_complains_of_nothing(live_serv
     page.on("pageerror", lambda error: complaints.append(str(error)))
     page.goto(f"{live_server.url}/api/docs")
     page.wait_for_selector("#swagger-ui .opblock", timeout=20_000)
-    assert page.locator(".opblock").count() == 14
+    assert page.locator(".opblock").count() == 15
     page.click(".opblock-post >> nth=0")
     page.wait_for_selector(".opblock-body")
     assert complaints == []

@@ -1,6 +1,7 @@
 """What is stored of incidents: their state, their people, their timeline, their review; the verbs live on the rows."""
 
 from .actor import NAME_LENGTH, Actor, StepError, Via
+from .alert import AlertGroup, Received, StoredAlert
 from .export import LEASE, Export, ExportFile, LostError
 from .incident import Incident, IncidentQuerySet
 from .postmortem import FollowUp, PostMortem, PostMortemTemplate
@@ -12,6 +13,7 @@ __all__ = [
     "LEASE",
     "NAME_LENGTH",
     "Actor",
+    "AlertGroup",
     "Export",
     "ExportFile",
     "FollowUp",
@@ -20,11 +22,13 @@ __all__ = [
     "LostError",
     "PostMortem",
     "PostMortemTemplate",
+    "Received",
     "ReminderRule",
     "Responder",
     "Service",
     "Severity",
     "StepError",
+    "StoredAlert",
     "TimelineEntry",
     "Via",
 ]

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+from typing import ClassVar
+
 from django.db import models
 from django.utils.translation import gettext_lazy as _
 
@@ -13,6 +16,13 @@ class Severity(models.TextChoices):
     P1 = "P1", _("P1 high")
     P2 = "P2", _("P2 medium")
     P3 = "P3", _("P3 low")
+
+
+class ServiceManager(models.Manager["Service"]):
+    def named(self, names: Iterable[str]) -> Service | None:
+        """The service of the first name that is one, in capitals or not."""
+        found = (self.filter(name__iexact=name).first() for name in names)
+        return next((service for service in found if service), None)
 
 
 class Service(models.Model):
@@ -27,6 +37,13 @@ class Service(models.Model):
         _("default severity"), max_length=2, choices=Severity.choices, default=Severity.P2
     )
     member_ids = models.JSONField(_("further members of the chat"), default=list, blank=True)
+    resolved_by_alerts = models.BooleanField(
+        _("resolved by its alerts"),
+        default=False,
+        help_text=_("When all alerts behind an incident have recovered, it is resolved by itself."),
+    )
+
+    objects: ClassVar[ServiceManager] = ServiceManager()
 
     class Meta:
         verbose_name = _("service")

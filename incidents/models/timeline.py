@@ -69,6 +69,8 @@ class TimelineEntry(models.Model):
         POST_MORTEM = "post_mortem", _("post-mortem begun")
         ARCHIVED = "archived", _("archived")
         REMINDED = "reminded", _("reminded")
+        ALERT = "alert", _("alert")
+        RECOVERED = "recovered", _("recovered")
 
     incident = models.ForeignKey(
         "incidents.Incident", models.CASCADE, related_name="timeline", verbose_name=_("incident")

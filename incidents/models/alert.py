@@ -10,8 +10,7 @@ from typing import ClassVar
 from django.db import models, transaction
 from django.db.models import Case, F, Q, Sum, Value, When
 from django.utils import timezone
-from django.utils.translation import gettext
-from django.utils.translation import gettext_lazy as _
+from django.utils.translation import gettext as _
 
 from events.models import Bot, insert_once
 
@@ -148,7 +147,7 @@ class AlertGroup(models.Model):
         """A new incident; but one that its alerts alone had ended just now goes on."""
         self.told_recovered, self.turned_at, self.told_at = False, None, now
         if before is not None and _ended_by_alerts(before, now):
-            before.reopen(by, gettext("The alert fires again"))
+            before.reopen(by, _("The alert fires again"))
             return before, False
         worst = min(firing, key=lambda one: one.severity or "P9")
         incident = Incident.objects.open(
@@ -161,8 +160,8 @@ class AlertGroup(models.Model):
             image=next((one.image for one in firing if one.image), b""),
         )
         if before is not None:
-            outcome = gettext("false alarm") if before.false_alarm else before.get_status_display()
-            text = gettext("This alert was %(incident)s before: %(outcome)s") % {
+            outcome = _("false alarm") if before.false_alarm else before.get_status_display()
+            text = _("This alert was %(incident)s before: %(outcome)s") % {
                 "incident": before,
                 "outcome": outcome,
             }
@@ -192,7 +191,7 @@ class AlertGroup(models.Model):
         """The line about its alerts that the chat should have now, if any; True if there was one."""
         if self.recovered and incident.service and incident.service.resolved_by_alerts:
             incident.write(TimelineEntry.Kind.RECOVERED, by, text=incident.title)
-            incident.resolve(by, gettext("All its alerts have recovered"))
+            incident.resolve(by, _("All its alerts have recovered"))
             return True
         if self.recovered != self.told_recovered:
             return self._turn(incident, by, now)
@@ -210,7 +209,7 @@ class AlertGroup(models.Model):
         if self.recovered:
             _say(incident, TimelineEntry.Kind.RECOVERED, by, incident.title)
         else:
-            _say(incident, TimelineEntry.Kind.ALERT, by, gettext("Firing again: %s") % incident.title)
+            _say(incident, TimelineEntry.Kind.ALERT, by, _("Firing again: %s") % incident.title)
         return True
 
 
@@ -219,21 +218,19 @@ class StoredAlert(models.Model):
 
     HEARD = ("title", "severity", "url", "payload", "firing", "count", "last_at")
 
-    incident = models.ForeignKey(Incident, models.CASCADE, related_name="alerts", verbose_name=_("incident"))
+    incident = models.ForeignKey(Incident, models.CASCADE, related_name="alerts")
     group = models.ForeignKey(AlertGroup, models.CASCADE, related_name="alerts")
-    fingerprint = models.CharField(_("fingerprint"), max_length=FINGERPRINT_LENGTH)
-    title = models.CharField(_("title"), max_length=TITLE_LENGTH)
-    severity = models.CharField(_("severity"), max_length=2, choices=Severity.choices, blank=True)
+    fingerprint = models.CharField(max_length=FINGERPRINT_LENGTH)
+    title = models.CharField(max_length=TITLE_LENGTH)
+    severity = models.CharField(max_length=2, choices=Severity.choices, blank=True)
     url = models.CharField(max_length=URL_LENGTH, blank=True)
-    firing = models.BooleanField(_("firing"), default=True)
-    count = models.PositiveIntegerField(_("received"), default=0)
-    first_at = models.DateTimeField(_("first received"))
-    last_at = models.DateTimeField(_("last received"))
+    firing = models.BooleanField(default=True)
+    count = models.PositiveIntegerField(default=0)
+    first_at = models.DateTimeField()
+    last_at = models.DateTimeField()
     payload = models.JSONField(default=dict)
 
     class Meta:
-        verbose_name = _("alert")
-        verbose_name_plural = _("alerts")
         ordering = ("-firing", "-last_at", "-pk")
         constraints = (models.UniqueConstraint(fields=("incident", "fingerprint"), name="one_row_per_alert"),)
 
@@ -282,5 +279,5 @@ def _still(incident: Incident) -> str:
     count = incident.alerts.aggregate(count=Sum("count"))["count"]
     values = {"title": firing.values_list("title", flat=True)[0], "more": more, "count": count}
     if more:
-        return gettext("Still firing: %(title)s and %(more)d more; received %(count)d times") % values
-    return gettext("Still firing: %(title)s; received %(count)d times") % values
+        return _("Still firing: %(title)s and %(more)d more; received %(count)d times") % values
+    return _("Still firing: %(title)s; received %(count)d times") % values

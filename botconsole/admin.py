@@ -18,7 +18,7 @@ from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 
 from events.adminrows import moment
-from events.botadmin import BotAdmin, setup_guide, state_pill
+from events.botadmin import BotAdmin, setup_guide, state_pill, transport_warning
 from events.eventadmin import event_marks
 from events.forms import BotForm
 from events.models import SEEN_LATELY, Bot, Event, Heartbeat, OutboxItem, Refusal
@@ -42,6 +42,7 @@ MENU: tuple[tuple[Text, str], ...] = (
     (_("Welcome templates"), "templates.welcometemplate"),
     (_("Services"), "incidents.service"),
     (_("Bots"), "events.bot"),
+    (_("Listeners"), "events.connection"),
     (_("Refused requests"), "events.refusal"),
     (_("API keys"), "botconsole.apikey"),
     (_("Users"), "auth.user"),
@@ -60,6 +61,7 @@ class BotLine:
     bot: Bot
     state: str
     last_event_at: str
+    transport_warning: str = ""
     counts: Mapping[str, int] = field(default_factory=dict)
     guide: Mapping[str, Any] = field(default_factory=dict)
 
@@ -167,7 +169,7 @@ def bot_lines() -> list[BotLine]:
 
 def bot_line(bot: Any, counts: Mapping[str, int]) -> BotLine:
     guide = {} if bot.last_event_at else setup_guide(bot)
-    return BotLine(bot, state_pill(bot), moment(bot.last_event_at), counts, guide)
+    return BotLine(bot, state_pill(bot), moment(bot.last_event_at), transport_warning(bot), counts, guide)
 
 
 def watched(model: type[Model]) -> QuerySet[Any]:

@@ -8,6 +8,7 @@ from django.contrib import admin
 from django.utils.safestring import SafeString
 from django.utils.translation import gettext_lazy as _
 
+from . import connectionadmin  # noqa: F401 - registers the fleet page
 from .adminrows import ReadOnlyAdmin, moment
 from .eventadmin import EventAdmin
 from .models import Event, OutboxItem, Refusal

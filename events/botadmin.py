@@ -62,17 +62,33 @@ def state_pill(bot: Bot) -> SafeString:
     return pill("sent", gettext("on")) if bot.enabled else pill("ignored", gettext("off"))
 
 
+def transport_warning(bot: Any) -> str:
+    """What to say when the newest event came another way than the bot's page says; needs `last_transport`."""
+    if bot.last_transport not in Bot.Transport.values or bot.last_transport == bot.transport:
+        return ""
+    words = gettext("Set to %(said)s, but the newest event came by %(came)s.")
+    came = Bot.Transport(bot.last_transport).label
+    return words % {"said": bot.get_transport_display(), "came": came}
+
+
 @method_decorator(sensitive_post_parameters(*SECRETS), "changeform_view")
 class BotAdmin(admin.ModelAdmin[Bot]):
     form = BotForm
-    list_display = ("name", "state", "request_url", "last_event")
+    list_display = ("name", "state", "comes_by", "request_url", "last_event")
     search_fields = ("name", "slug", "app_id")
     readonly_fields = ("secrets",)
     save_on_top = False
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Bot]:
-        newest = Event.objects.filter(bot=OuterRef("pk")).order_by("-pk").values("received_at")[:1]
-        return super().get_queryset(request).annotate(last_event_at=Subquery(newest))
+        newest = Event.objects.filter(bot=OuterRef("pk")).order_by("-pk")
+        return (
+            super()
+            .get_queryset(request)
+            .annotate(
+                last_event_at=Subquery(newest.values("received_at")[:1]),
+                last_transport=Subquery(newest.values("transport")[:1]),
+            )
+        )
 
     def get_fieldsets(self, request: HttpRequest, obj: Bot | None = None) -> Any:
         writes = self.has_change_permission(request, obj) if obj else self.has_add_permission(request)
@@ -80,7 +96,7 @@ class BotAdmin(admin.ModelAdmin[Bot]):
         if writes and obj and obj.encrypt_key:
             secrets = (*secrets, "remove_encrypt_key")
         return (
-            (None, {"fields": ("name", "slug", "app_id", "domain", "enabled")}),
+            (None, {"fields": ("name", "slug", "app_id", "domain", "app_type", "transport", "enabled")}),
             (
                 _("Secrets"),
                 {
@@ -106,11 +122,18 @@ class BotAdmin(admin.ModelAdmin[Bot]):
             ]
             context["refusals_url"] = f"{reverse('admin:events_refusal_changelist')}?bot__id__exact={bot.pk}"
             context["has_events"] = bot.events.exists()
+            context["transport_warning"] = transport_warning(bot)
         return super().render_change_form(request, context, *args, **kwargs)
 
     @admin.display(description=_("state"))
     def state(self, bot: Bot) -> SafeString:
         return state_pill(bot)
+
+    @admin.display(description=_("events come by"))
+    def comes_by(self, bot: Bot) -> str | SafeString:
+        warning = transport_warning(bot)
+        words = bot.get_transport_display()
+        return format_html('{}<small class="under note">{}</small>', words, warning) if warning else words
 
     @admin.display(description=_("request URL"))
     def request_url(self, bot: Bot) -> SafeString:

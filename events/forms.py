@@ -11,6 +11,7 @@ from .models import Bot
 from .sealed import Secret, UnsealError
 
 SECRETS = ("app_secret", "verification_token", "encrypt_key")
+WITH_DEFAULTS = {"app_type", "transport"}
 REQUIRED = ("app_secret", "verification_token")
 
 
@@ -58,10 +59,12 @@ class BotForm(forms.ModelForm[Bot]):
 
     class Meta:
         model = Bot
-        fields = ("name", "slug", "app_id", "domain", "enabled", *SECRETS)
+        fields = ("name", "slug", "app_id", "domain", "app_type", "transport", "enabled", *SECRETS)
 
     def __init__(self, *args: Any, **options: Any) -> None:
         super().__init__(*args, **options)
+        for name in self.fields.keys() & WITH_DEFAULTS:  # a viewer's form has none of them
+            self.fields[name].required = False  # what is not sent stays as it is
         for name in SECRETS:
             self.initial.pop(name, None)
             if self.kept(name):
@@ -78,6 +81,12 @@ class BotForm(forms.ModelForm[Bot]):
 
     def clean_encrypt_key(self) -> Secret:
         return self._kept_or_new("encrypt_key")
+
+    def clean_app_type(self) -> str:
+        return self.cleaned_data["app_type"] or self.instance.app_type
+
+    def clean_transport(self) -> str:
+        return self.cleaned_data["transport"] or self.instance.transport
 
     def clean(self) -> dict[str, Any]:
         values: dict[str, Any] = super().clean() or {}

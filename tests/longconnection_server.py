@@ -15,7 +15,10 @@ Json = dict[str, Any]
 
 
 class LongConnectionServer:
-    """`push()` sends an event to the one client and returns its acknowledgement; `refusal` refuses handshakes."""
+    """`push()` sends an event to the newest client and returns its acknowledgement; `refusal` refuses handshakes.
+
+    `mute` leaves pings unanswered; `hold_endpoint()` leaves the bootstrap unanswered until `close()`.
+    """
 
     def __init__(self) -> None:
         from lark_oapi.ws.pb.pbbp2_pb2 import Frame
@@ -23,6 +26,11 @@ class LongConnectionServer:
         self.frame = Frame
         self.endpoint_answer: Json | None = None
         self.refusal: dict[str, str] | None = None
+        self.mute = False
+        self.secrets: list[str] = []  # with which the bootstrap was asked
+        self.acks: list[Any] = []
+        self._endpoint_open = threading.Event()
+        self._endpoint_open.set()
         self.pings = 0
         self.connections = 0
         self._loop = asyncio.new_event_loop()
@@ -33,7 +41,7 @@ class LongConnectionServer:
         self._thread.start()
         self._server: Server = self._run(self._serve())
         self._http = ThreadingHTTPServer(("127.0.0.1", 0), self._handler())
-        threading.Thread(target=self._http.serve_forever, daemon=True).start()
+        threading.Thread(target=self._http.serve_forever, args=(0.05,), daemon=True).start()
         self.domain = f"http://127.0.0.1:{self._http.server_port}"
 
     def push(
@@ -42,6 +50,16 @@ class LongConnectionServer:
         """The payload of the acknowledgement; raises TimeoutError if none came."""
         payload = document if isinstance(document, bytes) else json.dumps(document).encode()
         return dict(self._run(self._push(payload, kind, fragments), timeout))
+
+    def hold_endpoint(self) -> None:
+        self._endpoint_open.clear()
+
+    def send_frame(self, payload: bytes = b"{}", **headers: str) -> None:
+        """One data frame with exactly these headers."""
+        frame = self.frame(SeqID=1, LogID=2, service=33554678, method=1, payload=payload)
+        for key, value in headers.items():
+            frame.headers.add(key=key, value=value)
+        self.send_raw(frame.SerializeToString())
 
     def send_raw(self, data: bytes) -> None:
         assert self._socket is not None
@@ -56,6 +74,7 @@ class LongConnectionServer:
         assert self._connected.wait(40), "no client came"
 
     def close(self) -> None:
+        self._endpoint_open.set()
         self._server.close()
         self._run(self._server.wait_closed())
         self._http.shutdown()
@@ -81,10 +100,15 @@ class LongConnectionServer:
         async for message in socket:
             frame = self.frame.FromString(message)
             headers = {header.key: header.value for header in frame.headers}
-            if headers["type"] == "ping":
+            if headers.get("type") == "ping":
                 self.pings += 1
-            elif headers["message_id"] in self._acks:
-                self._acks[headers["message_id"]].set_result(json.loads(frame.payload))
+                if not self.mute:
+                    await socket.send(self._pong())
+                continue
+            self.acks.append(json.loads(frame.payload))
+            waiting = self._acks.get(headers.get("message_id", ""))
+            if waiting is not None and not waiting.done():
+                waiting.set_result(self.acks[-1])
 
     async def _push(self, payload: bytes, kind: str, fragments: int) -> Json:
         assert self._socket is not None
@@ -95,6 +119,11 @@ class LongConnectionServer:
             part = payload[number * size : (number + 1) * size]
             await self._socket.send(self._data(part, kind, message_id, fragments, number).SerializeToString())
         return dict(await asyncio.wait_for(self._acks[message_id], 4))
+
+    def _pong(self) -> bytes:
+        frame = self.frame(SeqID=0, LogID=0, service=33554678, method=0)
+        frame.headers.add(key="type", value="pong")
+        return bytes(frame.SerializeToString())
 
     def _data(self, payload: bytes, kind: str, message_id: str, total: int, number: int) -> Any:
         frame = self.frame(SeqID=1, LogID=2, service=33554678, method=1, payload=payload)
@@ -108,6 +137,8 @@ class LongConnectionServer:
         class Handler(BaseHTTPRequestHandler):
             def do_POST(self) -> None:
                 asked = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+                server._endpoint_open.wait(30)
+                server.secrets.append(asked.get("AppSecret", ""))
                 body = json.dumps(server.endpoint_answer or server.address(asked)).encode()
                 self.send_response(200)
                 self.send_header("Content-Length", str(len(body)))

@@ -1,6 +1,7 @@
 """What is stored of bots, of the events they receive and of the calls they make; the verbs live on the rows."""
 
 from .bot import REFUSALS_KEPT, Bot, Refusal, default_domain
+from .connection import MOST_CONNECTIONS, Connection
 from .event import DELIVERY_TIMES_KEPT, EVENT_RETRY_SECONDS, SIMULATED, Event, EventQuerySet
 from .eventtext import EventText, EventTextQuerySet
 from .heartbeat import SEEN_LATELY, Heartbeat
@@ -15,12 +16,14 @@ __all__ = [
     "DELIVERY_TIMES_KEPT",
     "EVENT_RETRY_SECONDS",
     "MOST_CALLS_PER_MINUTE",
+    "MOST_CONNECTIONS",
     "REFUSALS_KEPT",
     "SEEN_LATELY",
     "SIMULATED",
     "Attempt",
     "Bot",
     "Chat",
+    "Connection",
     "Event",
     "EventQuerySet",
     "EventText",

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import ClassVar
 
 from django.conf import settings
+from django.core.exceptions import ValidationError
 from django.core.validators import RegexValidator
 from django.db import models
 from django.urls import reverse
@@ -23,6 +24,14 @@ def default_domain() -> str:
 
 class Bot(models.Model):
     """One Feishu app; its three secrets are sealed at rest."""
+
+    class Transport(models.TextChoices):
+        WEBHOOK = "webhook", _("webhook")
+        LONG_CONNECTION = "long_connection", _("long connection")
+
+    class AppType(models.TextChoices):
+        CUSTOM = "custom", _("custom app (one company)")
+        STORE = "store", _("store app (ISV, many companies)")
 
     name = models.CharField(_("name"), max_length=80)
     slug = models.SlugField(_("slug"), unique=True, help_text=_("The last part of the request URL."))
@@ -45,6 +54,16 @@ class Bot(models.Model):
     app_secret = SealedField(_("App Secret"))
     verification_token = SealedField(_("Verification Token"))
     encrypt_key = SealedField(_("Encrypt Key"), blank=True)
+    app_type = models.CharField(
+        _("kind of app"), max_length=10, choices=AppType.choices, default=AppType.CUSTOM
+    )
+    transport = models.CharField(
+        _("events come by"),
+        max_length=20,
+        choices=Transport.choices,
+        default=Transport.WEBHOOK,
+        help_text=_("As chosen in Feishu's developer console. The long connection needs: manage.py listen"),
+    )
     enabled = models.BooleanField(
         _("enabled"),
         default=True,
@@ -63,6 +82,16 @@ class Bot(models.Model):
 
     def __str__(self) -> str:
         return self.name
+
+    def clean(self) -> None:
+        if problem := self.transport_problem(self.transport):
+            raise ValidationError({"transport": problem})
+
+    def transport_problem(self, transport: str) -> str:
+        """Why the bot's events cannot come this way, or nothing."""
+        if transport == Bot.Transport.LONG_CONNECTION and self.app_type == Bot.AppType.STORE:
+            return str(_("Feishu has no long connection for store apps: use the webhook."))
+        return ""
 
     @property
     def webhook_url(self) -> str:

@@ -230,6 +230,9 @@ def test_a_reset_leaves_nothing_behind(person: Person, chat_id: str) -> None:
         ("POST", "/clock", {"factor": 0}, 400),
         ("POST", "/clock", b'{"factor": NaN}', 400),
         ("POST", "/clock", b'{"advance": Infinity}', 400),
+        ("POST", "/transport", {}, 400),
+        ("POST", "/transport", {"transport": "pigeon"}, 400),
+        ("POST", "/transport", {"transport": "webhook", "which": ["x"]}, 400),
         ("POST", "/nowhere", {}, 404),
         ("PUT", "/groups", {}, 405),
     ],
@@ -251,3 +254,21 @@ def test_the_bot_is_nobody_who_can_be_added(person: Person, chat_id: str) -> Non
 def test_the_page_answers_what_it_does_not_have_without_json(person: Person) -> None:
     answer = httpx.get(f"{person.sandbox.url}/nowhere", trust_env=False)
     assert (answer.status_code, answer.text) == (404, "Not Found")
+
+
+def test_the_transport_is_switched_for_tests_at_once_and_strictly_only_with_a_client(person: Person) -> None:
+    refused = person.post("/transport", {"transport": "long_connection", "strict": True})
+    told = person.post("/transport", {"transport": "long_connection"})
+    assert (refused["status_code"], told["transport"], told["connections"]) == (400, "long_connection", 0)
+    half = person.post("/transport", {"transport": "webhook", "which": ["callbacks"]})
+    assert half["transports"] == {"events": "long_connection", "callbacks": "webhook"}
+    assert person.http.delete("/connections").json() == {"dropped": 0}
+
+
+def test_an_event_for_a_client_that_comes_later_is_kept_and_tried_again(person: Person, app: App) -> None:
+    person.post("/transport", {"transport": "long_connection"})
+    event_id = person.post("/groups", {"name": "g"})["event_id"]
+    until(lambda: person.push(event_id)["state"] == "retrying")
+    person.post("/transport", {"transport": "webhook"})
+    person.post("/clock", {"advance": 15})
+    until(lambda: app.types == ["im.chat.member.bot.added_v1"])

@@ -3,7 +3,6 @@
 import json
 import sqlite3
 from collections.abc import Awaitable, Callable
-from dataclasses import asdict
 from typing import Any
 
 from starlette.exceptions import HTTPException
@@ -11,12 +10,13 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response, StreamingResponse
 from starlette.routing import Route
 
-from botconsole.sandbox import chats, doings, saying, scenario, view
+from botconsole.sandbox import backstage, chats, doings, saying, view
+from botconsole.sandbox.backstage import number
 from botconsole.sandbox.doings import Json, Wanted, WrongError
-from botconsole.sandbox.faults import SWITCHES, FaultError
+from botconsole.sandbox.faults import FaultError
 from botconsole.sandbox.press import PressError, press
 from botconsole.sandbox.resources import served
-from botconsole.sandbox.seed import fresh_name, seed
+from botconsole.sandbox.seed import fresh_name
 from botconsole.sandbox.world import World
 
 Handler = Callable[[World, Request, Wanted], Awaitable[Json | Response]]
@@ -144,8 +144,8 @@ async def messages(world: World, request: Request, wanted: Wanted) -> Json:
     if message is not None and message["chat_id"] != chat["chat_id"]:
         raise WrongError("before must be a message of this chat")
     asked = view.Asked(
-        _number(request, "since", 0),
-        _number(request, "limit", 500),
+        number(request, "since", 0),
+        number(request, "limit", 500),
         message,
         request.query_params.get("locale") or "zh_cn",
     )
@@ -198,140 +198,6 @@ async def add_person(world: World, request: Request, wanted: Wanted) -> Json:
     return view.person_view(doings.person(world, wanted))
 
 
-async def calls(world: World, request: Request, wanted: Wanted) -> Json:
-    return {"items": world.calls.view(_number(request, "limit", 1000))}
-
-
-async def pushes(world: World, request: Request, wanted: Wanted) -> Json:
-    return view.pushes_view(world, _number(request, "limit", 1000))
-
-
-async def one_push(world: World, request: Request, wanted: Wanted) -> Json:
-    return view.one_push_view(world, request.path_params["event_id"])
-
-
-async def push_again(world: World, request: Request, wanted: Wanted) -> Json:
-    event_id = request.path_params["event_id"]
-    if not world.pusher.again(event_id):
-        raise LookupError(f"no push {event_id}, or no webhook")
-    return {"event_id": event_id}
-
-
-async def push_event(world: World, request: Request, wanted: Wanted) -> Json:
-    """Any v2.0 event; `header` overrides single keys (event_id, create_time, app_id, ...)."""
-    event_type = wanted.text("event_type")
-    if not event_type:
-        raise WrongError("event_type is required")
-    return {"event_id": world.push(event_type, wanted.mapping("event"), wanted.mapping("header"))}
-
-
-async def faults(world: World, request: Request, wanted: Wanted) -> Json:
-    return {"items": world.faults.view(), "switches": SWITCHES}
-
-
-async def add_fault(world: World, request: Request, wanted: Wanted) -> Json:
-    fault = world.faults.add(wanted.body)
-    world.changes.publish("state")
-    return asdict(fault)
-
-
-async def clear_faults(world: World, request: Request, wanted: Wanted) -> Json:
-    world.faults.clear()
-    world.changes.publish("state")
-    return {}
-
-
-async def remove_fault(world: World, request: Request, wanted: Wanted) -> Json:
-    world.faults.remove(int(request.path_params["number"]))
-    world.changes.publish("state")
-    return {}
-
-
-async def set_clock(world: World, request: Request, wanted: Wanted) -> Json:
-    return doings.set_clock(world, wanted)
-
-
-async def set_webhook(world: World, request: Request, wanted: Wanted) -> Json:
-    """Saves a request URL only if it answers the challenge, as Feishu does."""
-    url = wanted.text("url")
-    if not url.startswith(("http://", "https://")):
-        raise WrongError("the URL must begin with http:// or https://")
-    if reason := await world.pusher.challenge(url):
-        raise WrongError(f"the URL was not saved: {reason}")
-    world.pusher.webhook_url = url
-    world.changes.publish("state")
-    return {"url": url}
-
-
-async def set_scopes(world: World, request: Request, wanted: Wanted) -> Json:
-    """The scopes the app lacks; an empty list grants everything again."""
-    world.store.remember("missing scopes", wanted.texts("missing"))
-    world.changes.publish("state")
-    return {"missing": world.missing_scopes}
-
-
-async def scenarios(world: World, request: Request, wanted: Wanted) -> Json:
-    """What comes with the sandbox, and what is being played."""
-    items = [
-        {
-            "name": name,
-            "title": one.title,
-            "about": one.about,
-            "steps": len(one.steps),
-            "variables": one.variables,
-        }
-        for name, one in scenario.shipped().items()
-    ]
-    return {"items": items, "playing": request.app.state.player.view()}
-
-
-async def play(world: World, request: Request, wanted: Wanted) -> Json:
-    """One of those by its `name`, or the text of another as `yaml`; `variables` are the scenario's own."""
-    if wanted.has("name") == wanted.has("yaml"):
-        raise WrongError("name or yaml is required")
-    chosen = scenario.named(wanted.text("name")) if wanted.has("name") else scenario.read(wanted.text("yaml"))
-    variables = {name: str(value) for name, value in wanted.mapping("variables").items()}
-    told: Json = request.app.state.player.start(chosen, variables)
-    return told
-
-
-async def stop(world: World, request: Request, wanted: Wanted) -> Json:
-    told: Json = request.app.state.player.stop()
-    return told
-
-
-async def recording(world: World, request: Request, wanted: Wanted) -> Json:
-    recorder = request.app.state.recorder
-    return {**recorder.view(), "yaml": recorder.text()}
-
-
-async def record(world: World, request: Request, wanted: Wanted) -> Json:
-    recorder = request.app.state.recorder
-    if wanted.flag("on", True):
-        recorder.start(wanted.text("title"))
-    else:
-        recorder.stop()
-    return {**recorder.view(), "yaml": recorder.text()}
-
-
-async def reset(world: World, request: Request, wanted: Wanted) -> Json:
-    request.app.state.player.stop()
-    world.store.forget_the_world()
-    world.faults.clear()
-    world.calls.clear()
-    world.limits.clear()
-    seed(world)
-    world.changes.publish("state", "platform", "reset")
-    return {}
-
-
-def _number(request: Request, name: str, default: int) -> int:
-    text = request.query_params.get(name) or str(default)
-    if not (text.isascii() and text.isdigit()):
-        raise WrongError(f"{name} must be a whole number")
-    return int(text)
-
-
 TABLE: tuple[tuple[str, str, Handler], ...] = (
     ("GET", "/health", health),
     ("GET", "/state", state),
@@ -356,24 +222,26 @@ TABLE: tuple[tuple[str, str, Handler], ...] = (
     ("GET", "/files/{file_key}", file),
     ("GET", "/images/{image_key}", image),
     ("POST", "/people", add_person),
-    ("GET", "/calls", calls),
-    ("GET", "/pushes", pushes),
-    ("GET", "/pushes/{event_id}", one_push),
-    ("POST", "/pushes/{event_id}/again", push_again),
-    ("POST", "/events", push_event),
-    ("GET", "/faults", faults),
-    ("POST", "/faults", add_fault),
-    ("DELETE", "/faults", clear_faults),
-    ("DELETE", "/faults/{number:int}", remove_fault),
-    ("POST", "/clock", set_clock),
-    ("POST", "/webhook", set_webhook),
-    ("POST", "/scopes", set_scopes),
-    ("GET", "/scenarios", scenarios),
-    ("POST", "/scenarios/play", play),
-    ("POST", "/scenarios/stop", stop),
-    ("GET", "/recording", recording),
-    ("POST", "/recording", record),
-    ("POST", "/reset", reset),
+    ("GET", "/calls", backstage.calls),
+    ("GET", "/pushes", backstage.pushes),
+    ("GET", "/pushes/{event_id}", backstage.one_push),
+    ("POST", "/pushes/{event_id}/again", backstage.push_again),
+    ("POST", "/events", backstage.push_event),
+    ("GET", "/faults", backstage.faults),
+    ("POST", "/faults", backstage.add_fault),
+    ("DELETE", "/faults", backstage.clear_faults),
+    ("DELETE", "/faults/{number:int}", backstage.remove_fault),
+    ("POST", "/clock", backstage.set_clock),
+    ("POST", "/webhook", backstage.set_webhook),
+    ("POST", "/transport", backstage.set_transport),
+    ("DELETE", "/connections", backstage.drop_connections),
+    ("POST", "/scopes", backstage.set_scopes),
+    ("GET", "/scenarios", backstage.scenarios),
+    ("POST", "/scenarios/play", backstage.play),
+    ("POST", "/scenarios/stop", backstage.stop),
+    ("GET", "/recording", backstage.recording),
+    ("POST", "/recording", backstage.record),
+    ("POST", "/reset", backstage.reset),
 )
 
 

@@ -63,11 +63,14 @@ class Pusher:
         """How events and (a setting of its own) card callbacks reach the app."""
         return dict(self._transports)
 
-    def switch_transport(self, to: str, *which: str) -> str:
-        """Sets events, callbacks or (by default) both; answers why the platform refuses, or ''."""
+    def switch_transport(self, to: str, *which: str, offline: bool = False) -> str:
+        """Sets events, callbacks or (by default) both; answers why the platform refuses, or ''.
+
+        `offline` passes over the rule that a client must be connected, for a test that starts its client later.
+        """
         if to not in TRANSPORTS:
             return f"transport must be one of {', '.join(TRANSPORTS)}"
-        if to == LONG_CONNECTION and not len(self.connections):
+        if to == LONG_CONNECTION and not offline and not len(self.connections):
             return "no client is connected: start one, then save the long connection"
         for what in which or tuple(self._transports):
             self._transports[what] = to

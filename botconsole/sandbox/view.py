@@ -241,6 +241,8 @@ def state_view(world: World) -> Json:
     return {
         "app": {"app_id": config.app_id, "name": config.app_name, "open_id": config.bot_open_id},
         "webhook": world.pusher.webhook_url,
+        "transports": world.pusher.transports,
+        "connections": world.pusher.connections.view(),
         "encrypted": bool(config.encrypt_key),
         "clock": {"factor": world.clock.factor, "now": round(world.clock.now() * 1000)},
         "chats": [chat_view(world, chat) for chat in store.rows("SELECT * FROM chats ORDER BY number")],

@@ -28,6 +28,12 @@ class Command(BaseCommand):
         parser.add_argument(
             "--webhook", help="where events go (default: PUBLIC_URL + the default bot's path)"
         )
+        parser.add_argument(
+            "--transport",
+            choices=("webhook", "long_connection"),
+            default="webhook",
+            help="how events go there",
+        )
         parser.add_argument("--state", default="", help="SQLite file that keeps groups, messages and pushes")
         parser.add_argument(
             "--allow-host", action="append", default=[], help="another host name to answer to"
@@ -80,6 +86,7 @@ class Command(BaseCommand):
             verification_token=settings.FEISHU_VERIFICATION_TOKEN,
             encrypt_key=settings.FEISHU_ENCRYPT_KEY,
             webhook_url=default if options["webhook"] is None else options["webhook"],
+            transport=options["transport"],
             host=options["host"],
             port=options["port"],
             allowed_hosts=tuple(options["allow_host"]),

@@ -1,0 +1,169 @@
+"""The control API's other half: what the platform tab shows and switches, scenarios, recording, reset."""
+
+from dataclasses import asdict
+
+from starlette.requests import Request
+
+from botconsole.sandbox import doings, scenario, view
+from botconsole.sandbox.doings import Json, Wanted, WrongError
+from botconsole.sandbox.faults import SWITCHES
+from botconsole.sandbox.push import TRANSPORTS
+from botconsole.sandbox.seed import seed
+from botconsole.sandbox.world import World
+
+WHAT = ("events", "callbacks")
+
+
+def number(request: Request, name: str, default: int) -> int:
+    text = request.query_params.get(name) or str(default)
+    if not (text.isascii() and text.isdigit()):
+        raise WrongError(f"{name} must be a whole number")
+    return int(text)
+
+
+async def calls(world: World, request: Request, wanted: Wanted) -> Json:
+    return {"items": world.calls.view(number(request, "limit", 1000))}
+
+
+async def pushes(world: World, request: Request, wanted: Wanted) -> Json:
+    return view.pushes_view(world, number(request, "limit", 1000))
+
+
+async def one_push(world: World, request: Request, wanted: Wanted) -> Json:
+    return view.one_push_view(world, request.path_params["event_id"])
+
+
+async def push_again(world: World, request: Request, wanted: Wanted) -> Json:
+    event_id = request.path_params["event_id"]
+    if not world.pusher.again(event_id):
+        raise LookupError(f"no push {event_id}, or no webhook")
+    return {"event_id": event_id}
+
+
+async def push_event(world: World, request: Request, wanted: Wanted) -> Json:
+    """Any v2.0 event; `header` overrides single keys (event_id, create_time, app_id, ...)."""
+    event_type = wanted.text("event_type")
+    if not event_type:
+        raise WrongError("event_type is required")
+    return {"event_id": world.push(event_type, wanted.mapping("event"), wanted.mapping("header"))}
+
+
+async def faults(world: World, request: Request, wanted: Wanted) -> Json:
+    return {"items": world.faults.view(), "switches": SWITCHES}
+
+
+async def add_fault(world: World, request: Request, wanted: Wanted) -> Json:
+    fault = world.faults.add(wanted.body)
+    world.changes.publish("state")
+    return asdict(fault)
+
+
+async def clear_faults(world: World, request: Request, wanted: Wanted) -> Json:
+    world.faults.clear()
+    world.changes.publish("state")
+    return {}
+
+
+async def remove_fault(world: World, request: Request, wanted: Wanted) -> Json:
+    world.faults.remove(int(request.path_params["number"]))
+    world.changes.publish("state")
+    return {}
+
+
+async def set_clock(world: World, request: Request, wanted: Wanted) -> Json:
+    return doings.set_clock(world, wanted)
+
+
+async def set_webhook(world: World, request: Request, wanted: Wanted) -> Json:
+    """Saves a request URL only if it answers the challenge, as Feishu does."""
+    url = wanted.text("url")
+    if not url.startswith(("http://", "https://")):
+        raise WrongError("the URL must begin with http:// or https://")
+    if reason := await world.pusher.challenge(url):
+        raise WrongError(f"the URL was not saved: {reason}")
+    world.pusher.webhook_url = url
+    world.changes.publish("state")
+    return {"url": url}
+
+
+async def set_scopes(world: World, request: Request, wanted: Wanted) -> Json:
+    """The scopes the app lacks; an empty list grants everything again."""
+    world.store.remember("missing scopes", wanted.texts("missing"))
+    world.changes.publish("state")
+    return {"missing": world.missing_scopes}
+
+
+async def scenarios(world: World, request: Request, wanted: Wanted) -> Json:
+    """What comes with the sandbox, and what is being played."""
+    items = [
+        {
+            "name": name,
+            "title": one.title,
+            "about": one.about,
+            "steps": len(one.steps),
+            "variables": one.variables,
+        }
+        for name, one in scenario.shipped().items()
+    ]
+    return {"items": items, "playing": request.app.state.player.view()}
+
+
+async def play(world: World, request: Request, wanted: Wanted) -> Json:
+    """One of those by its `name`, or the text of another as `yaml`; `variables` are the scenario's own."""
+    if wanted.has("name") == wanted.has("yaml"):
+        raise WrongError("name or yaml is required")
+    chosen = scenario.named(wanted.text("name")) if wanted.has("name") else scenario.read(wanted.text("yaml"))
+    variables = {name: str(value) for name, value in wanted.mapping("variables").items()}
+    told: Json = request.app.state.player.start(chosen, variables)
+    return told
+
+
+async def stop(world: World, request: Request, wanted: Wanted) -> Json:
+    told: Json = request.app.state.player.stop()
+    return told
+
+
+async def recording(world: World, request: Request, wanted: Wanted) -> Json:
+    recorder = request.app.state.recorder
+    return {**recorder.view(), "yaml": recorder.text()}
+
+
+async def record(world: World, request: Request, wanted: Wanted) -> Json:
+    recorder = request.app.state.recorder
+    if wanted.flag("on", True):
+        recorder.start(wanted.text("title"))
+    else:
+        recorder.stop()
+    return {**recorder.view(), "yaml": recorder.text()}
+
+
+async def reset(world: World, request: Request, wanted: Wanted) -> Json:
+    request.app.state.player.stop()
+    world.store.forget_the_world()
+    world.faults.clear()
+    world.calls.clear()
+    world.limits.clear()
+    seed(world)
+    world.changes.publish("state", "platform", "reset")
+    return {}
+
+
+async def set_transport(world: World, request: Request, wanted: Wanted) -> Json:
+    """How events and presses reach the app; `strict` refuses the long connection while no client is online."""
+    to, which = wanted.text("transport"), wanted.texts("which") or list(WHAT)
+    if to not in TRANSPORTS:
+        raise WrongError(f"transport must be one of {', '.join(TRANSPORTS)}")
+    if unknown := set(which) - set(WHAT):
+        raise WrongError(f"which has no {', '.join(sorted(unknown))}; it has {', '.join(WHAT)}")
+    if reason := world.pusher.switch_transport(to, *which, offline=not wanted.flag("strict", False)):
+        raise WrongError(reason)
+    return {
+        "transport": to,
+        "transports": world.pusher.transports,
+        "connections": len(world.pusher.connections),
+    }
+
+
+async def drop_connections(world: World, request: Request, wanted: Wanted) -> Json:
+    """Closes every long connection, as a restart of the platform's gateway does."""
+    return {"dropped": world.pusher.connections.drop()}

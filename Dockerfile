@@ -15,7 +15,8 @@ RUN useradd --system --uid 10001 --no-create-home --home-dir /app botconsole
 WORKDIR /app
 COPY --from=packages /venv /venv
 COPY . .
-RUN python -m compileall -q botconsole events templates
+RUN python -m compileall -q botconsole events incidents templates \
+    && mkdir /state && chown botconsole /state
 USER botconsole
 EXPOSE 8000
 HEALTHCHECK --interval=10s --timeout=3s --start-period=20s --retries=3 CMD ["python", "-c", \

@@ -144,9 +144,12 @@ class ConsoleAdminSite(AdminSite):
                 **setup_guide(None),
             }
         if context["events_event"]:
-            overview |= {"newest": newest_events(), "failed_events": newest_events(failed=True)}
+            overview |= {
+                "newest": newest_events(request.user),
+                "failed_events": newest_events(request.user, failed=True),
+            }
         if context["events_outboxitem"]:
-            overview["failed_items"] = newest_unsendable()
+            overview["failed_items"] = newest_unsendable(request.user)
         return super().index(request, {"title": _("Overview"), **overview, **(extra_context or {})})
 
 
@@ -188,9 +191,10 @@ def per_bot(rows: QuerySet[Any]) -> dict[int, int]:
     return dict(rows.order_by().values_list("bot").annotate(Count("pk")))
 
 
-def newest_events(*, failed: bool = False) -> list[dict[str, Any]]:
+def newest_events(user: Any, *, failed: bool = False) -> list[dict[str, Any]]:
     """The newest events (or failures) as lines: [{"url", "at", "words", "marks", "outcome"}]."""
-    events = Event.objects.filter(status=Event.Status.FAILED) if failed else Event.objects.all()
+    events = Event.objects.readable_by(user)
+    events = events.filter(status=Event.Status.FAILED) if failed else events
     return [
         {
             "url": reverse("admin:events_event_change", args=[event.pk]),
@@ -219,8 +223,9 @@ def unresolved_incidents(user: Any) -> dict[str, Any]:
     return {"incidents": lines, "more_incidents": more}
 
 
-def newest_unsendable() -> list[dict[str, Any]]:
+def newest_unsendable(user: Any) -> list[dict[str, Any]]:
     """The newest outbox items that failed for good, as lines."""
-    items = OutboxItem.objects.filter(status=OutboxItem.Status.FAILED).order_by("-pk")[:NEWEST_FAILURES]
+    failed = OutboxItem.objects.readable_by(user).filter(status=OutboxItem.Status.FAILED)
+    items = failed.order_by("-pk")[:NEWEST_FAILURES]
     names = Event.objects.filter(chat_id__in={item.target for item in items}).chat_names() if items else {}
     return [outbox_line(item, names.get(item.target, "")) for item in items]

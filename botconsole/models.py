@@ -23,6 +23,7 @@ SCOPES = {
     "incidents:private": _("see private incidents too"),
     "alerts": _("send alerts"),
 }
+SCOPE_OF = {"incidents.view_private_incident": "incidents:private"}
 KEY = re.compile(r"bc_([0-9a-f]{8})_([0-9a-f]{40})")
 USE_NOTED_EVERY = timedelta(minutes=1)
 ANSWERS_KEPT = timedelta(days=1)
@@ -85,6 +86,10 @@ class ApiKey(models.Model):
 
     def allows(self, scope: str, *, reading: bool = False) -> bool:
         return scope in self.scopes or (reading and f"{scope}:read" in self.scopes)
+
+    def has_perm(self, perm: str, /) -> bool:
+        """The console's permissions that a scope stands for."""
+        return SCOPE_OF.get(perm) in self.scopes
 
     def note_use(self) -> None:
         """Once a minute; whoever notes it also drops the answers that are kept no longer."""

@@ -3,9 +3,10 @@
 from collections.abc import Mapping, Sequence
 
 from events import people
+from events.confidential import Rule
 from events.dispatch import Handler
 from events.followup import Step
-from incidents import archive, handlers, names, presses, steps
+from incidents import archive, confidential, handlers, names, presses, steps
 from templates.handlers import greet_conversation, greet_new_members, introduce_bot
 
 # The first handler that does not answer None has reacted; people.learn never does, it keeps names (not of those
@@ -52,3 +53,6 @@ RESULT_ROUTES: Mapping[str, Step] = {
     "person": names.on_person,
     "bot": people.bot_answered,
 }
+
+# What is kept from whom on every page that shows events or calls (events.confidential).
+CONFIDENTIAL: Sequence[Rule] = (confidential.private_incidents,)

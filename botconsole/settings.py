@@ -21,6 +21,8 @@ env.read_env(os.environ.get("ENV_FILE", BASE_DIR / ".env"))
 DEBUG = switch("DEBUG", default=False)
 
 SECRET_KEY = secret("SECRET_KEY")
+# Former keys that still verify (sessions, the cards in the chats), while a new SECRET_KEY signs.
+SECRET_KEY_FALLBACKS = [key.strip() for key in secret("SECRET_KEY_FALLBACKS").split(",") if key.strip()]
 PLACEHOLDER_SECRET_KEY = "change-me"  # what .env.example says  # noqa: S105
 if not DEBUG and SECRET_KEY in ("", PLACEHOLDER_SECRET_KEY):
     raise ImproperlyConfigured(

@@ -22,7 +22,7 @@ from django.views.decorators.http import require_POST
 from .adminrows import RUN_AT_ONCE, NamedChatsList, ReadOnlyAdmin, moment, newest_containing, pill, two_lines
 from .dispatch import rerun
 from .jsontree import pretty, tree
-from .models import Bot, Event
+from .models import Bot, Event, OutboxItem
 from .outboxadmin import outbox_line
 from .words import (
     EVENT_TYPES,
@@ -77,6 +77,9 @@ class EventAdmin(ReadOnlyAdmin[Event]):
 
     def get_changelist(self, request: HttpRequest, **kwargs: Any) -> type[ChangeList]:
         return NamedChatsList
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[Event]:
+        return super().get_queryset(request).readable_by(request.user)  # type: ignore[attr-defined,no-any-return]
 
     def get_urls(self) -> list[URLPattern]:
         view = self.admin_site.admin_view(self.rerun_view)
@@ -155,7 +158,7 @@ class EventAdmin(ReadOnlyAdmin[Event]):
         """POST: runs one failed event again."""
         if not self.has_operate_permission(request):
             raise PermissionDenied
-        get_object_or_404(Event, pk=pk)
+        get_object_or_404(self.get_queryset(request), pk=pk)
         event = rerun(pk)
         if event is None:
             messages.warning(
@@ -173,6 +176,7 @@ class EventAdmin(ReadOnlyAdmin[Event]):
     ) -> HttpResponse:
         event: Event = kwargs["obj"]
         known = Event.objects.filter(chat_id=event.chat_id).chat_names() if event.chat_id else {}
+        caused = OutboxItem.objects.readable_by(request.user).filter(cause=event)
         context |= {
             "title": event_words(event, known.get(event.chat_id, "")),
             "subtitle": None,
@@ -184,7 +188,7 @@ class EventAdmin(ReadOnlyAdmin[Event]):
             "tree": tree(event.body),
             "raw": pretty(event.body),
             "times": [_time(text) for text in event.delivery_times],
-            "outbox": [outbox_line(item, known.get(item.target, "")) for item in event.outbox.all()],
+            "outbox": [outbox_line(item, known.get(item.target, "")) for item in caused],
             "can_rerun": event.status == Event.Status.FAILED and self.has_operate_permission(request),
         }
         return super().render_change_form(request, context, *args, **kwargs)

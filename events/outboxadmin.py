@@ -52,6 +52,9 @@ class OutboxAdmin(ReadOnlyAdmin[OutboxItem]):
     def get_changelist(self, request: HttpRequest, **kwargs: Any) -> type[ChangeList]:
         return NamedChatsList
 
+    def get_queryset(self, request: HttpRequest) -> QuerySet[OutboxItem]:
+        return super().get_queryset(request).readable_by(request.user)  # type: ignore[attr-defined,no-any-return]
+
     def get_urls(self) -> list[URLPattern]:
         view = self.admin_site.admin_view(self.retry_view)
         return [path("<int:pk>/retry/", view, name="events_outboxitem_retry"), *super().get_urls()]
@@ -121,7 +124,7 @@ class OutboxAdmin(ReadOnlyAdmin[OutboxItem]):
         """POST: queues one failed item again."""
         if not self.has_operate_permission(request):
             raise PermissionDenied
-        item = get_object_or_404(OutboxItem, pk=pk)
+        item = get_object_or_404(self.get_queryset(request), pk=pk)
         if OutboxItem.objects.filter(pk=item.pk).retry(timezone.now()):
             self.operated(request, OutboxItem.objects.filter(pk=item.pk), "Retried.")
             messages.success(request, gettext("Queued again: the worker sends it in a moment."))

@@ -112,15 +112,14 @@ class IncidentViewSet(ListModelMixin, GenericViewSet[Incident]):
 
     @property
     def sees_private(self) -> bool:
-        return bool(self.api_key.allows("incidents:private"))
+        return bool(self.api_key.has_perm(Incident.SEES_PRIVATE))
 
     @property
     def by(self) -> Actor:
         return Actor(Via.API, name=self.api_key.name)
 
     def get_queryset(self) -> QuerySet[Incident]:
-        incidents = super().get_queryset()
-        return incidents if self.sees_private else incidents.filter(private=False)
+        return super().get_queryset().visible_to(self.api_key)  # type: ignore[attr-defined,no-any-return]
 
     def get_object(self) -> Incident:
         pk = int(self.kwargs["number"].upper().removeprefix("INC-"))

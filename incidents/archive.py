@@ -108,6 +108,8 @@ def on_gone(item: OutboxItem) -> None:
     incident = (
         Incident.objects.select_for_update(of=("self",)).select_related("bot").get(pk=export.incident_id)
     )
+    if item.target != incident.chat_id:
+        return  # it goes on in another chat already
     with chat.language_of_the_chat():
         if item.status == OutboxItem.Status.FAILED and item.error_code not in chat.CHAT_GONE_CODES:
             chat.record(incident, _("Not archived: %s") % item.why)
@@ -121,12 +123,13 @@ def on_gone(item: OutboxItem) -> None:
 def _archived(incident: Incident, export: Export, text: str) -> None:
     from .models import TimelineEntry
 
-    type(incident).objects.filter(pk=incident.pk).update(chat_gone=True)
+    type(incident).objects.filter(pk=incident.pk, chat_id=incident.chat_id).update(chat_gone=True)
     waiting = OutboxItem.objects.filter(
         bot=incident.bot, target=incident.chat_id, status=OutboxItem.Status.PENDING
     ).exclude(target="")
     waiting.update(status=OutboxItem.Status.FAILED, error=text, followed_up=True)
     incident.write(TimelineEntry.Kind.ARCHIVED, export.by, text=text, happened_at=timezone.now())
+    chat.go_on_elsewhere(incident)
 
 
 STEPS: dict[str, Callable[[OutboxItem], None]] = {STEP: on_gone}

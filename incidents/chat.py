@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from django.conf import settings
 from django.db.models import F
-from django.utils import translation
+from django.utils import timezone, translation
 from django.utils.functional import Promise
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
@@ -77,12 +77,47 @@ def begin(incident: Incident, image: bytes) -> None:
             image=image,
             **row(incident, "image", "incident.image"),
         )
-    strangers = list(incident.responders.filter(open_id=""))
+    _gather(incident)
+
+
+def _gather(incident: Incident) -> None:
+    """The chat, once it is known who is to be in it."""
+    strangers = list(incident.responders.filter(open_id="", status="waiting"))
     if not strangers:
         create_chat(incident)
     for number in range(0, len(strangers), PEOPLE_PER_CALL):
         part = strangers[number : number + PEOPLE_PER_CALL]
-        _find_people(incident, part, f"people:{part[0].pk}")
+        _find_people(incident, part, _of_this_chat(incident, f"people:{part[0].pk}"))
+
+
+def begin_again(incident: Incident) -> None:
+    """A new chat in place of one that is gone, with everyone who was in that; see docs/decisions/0008.
+
+    Nothing happens while the chat stands; one that could not be made is tried again under the same key. The caller
+    has locked the row by an update or a select_for_update.
+    """
+    if not incident.chat_id:
+        OutboxItem.objects.filter(key=key_of_the_chat(incident)).retry(timezone.now())
+    former = incident.chat_id
+    rows = type(incident).objects.filter(pk=incident.pk, chat_id=former, chat_gone=True).exclude(chat_id="")
+    fresh = {"chat_generation": F("chat_generation") + 1, "revision": F("revision") + 1}
+    if not rows.update(chat_id="", chat_gone=False, card_message_id="", **fresh):
+        return
+    incident.refresh_from_db()
+    incident.former_chats.create(chat_id=former)
+    incident.call_in_again()
+    with language_of_the_chat():
+        record(incident, _("The chat is gone: a new one is being made for everyone"))
+    _gather(incident)
+
+
+def go_on_elsewhere(incident: Incident) -> None:
+    """The chat turned out to be gone. Was the incident opened again, and nobody has been heard there since, then
+    the reopening has reached nobody, and a new chat begins; once for each reopening."""
+    if incident.status == "resolved" or (reopened := incident.reopened_unheard()) is None:
+        return
+    if not incident.former_chats.filter(left_at__gte=reopened).exists():
+        begin_again(incident)
 
 
 def add_responders(incident: Incident) -> None:
@@ -121,11 +156,11 @@ def say(incident: Incident, entry: TimelineEntry, by: Actor) -> None:
 
 def catch_up(incident: Incident) -> None:
     """Back in the chat: it is told the present state, whatever was said while nobody could hear it."""
-    rows = type(incident).objects.filter(pk=incident.pk, chat_gone=True)
+    rows = type(incident).objects.filter(pk=incident.pk, chat_id=incident.chat_id, chat_gone=True)
     if not rows.update(chat_gone=False, revision=F("revision") + 1):
         return  # some other bot was added
     incident.refresh_from_db()
-    ours = OutboxItem.objects.filter(key=f"inc:{incident.key}:chat")
+    ours = OutboxItem.objects.filter(key=key_of_the_chat(incident))
     if incident.card_message_id:
         patch(incident)
     elif ours.exists():
@@ -165,8 +200,17 @@ def create_chat(incident: Incident) -> None:
         name=chat_name(incident),
         description=incident.description[:100],
         open_ids=open_ids,
-        **row(incident, "chat", "incident.chat"),
+        **row(incident, _of_this_chat(incident, "chat"), "incident.chat"),
     )
+
+
+def key_of_the_chat(incident: Incident) -> str:
+    """The key (and uuid) under which its present chat is made: one for each generation, so never two chats."""
+    return str(row(incident, _of_this_chat(incident, "chat"), "")["key"])
+
+
+def _of_this_chat(incident: Incident, suffix: str) -> str:
+    return suffix if incident.chat_generation == 1 else f"{suffix}:{incident.chat_generation}"
 
 
 def _find_people(incident: Incident, people: Sequence[Responder], suffix: str) -> None:
@@ -220,7 +264,7 @@ def row(incident: Incident, suffix: str, step: str) -> dict[str, Any]:
 def decorate(incident: Incident) -> None:
     """Once a chat: the tab that opens the console, and for P0 the phones."""
     url = f"{settings.PUBLIC_URL}/admin/incidents/incident/{incident.pk}/change/"
-    it = row(incident, "tab", "incident.extra")
+    it = row(incident, _of_this_chat(incident, "tab"), "incident.extra")
     outbox.add_chat_tab(incident.bot, chat_id=incident.chat_id, name=incident.number, url=url, **it)
     buzz(incident)
 
@@ -254,13 +298,15 @@ def forget_reminders(incident: Incident) -> None:
 
 def chat_is_gone(incident: Incident, reason: str) -> None:
     """Nothing more is sent there; what was waiting fails at once, with the reason. Written down once."""
-    news = type(incident).objects.filter(pk=incident.pk, chat_gone=False).update(chat_gone=True)
+    rows = type(incident).objects.filter(pk=incident.pk, chat_id=incident.chat_id, chat_gone=False)
+    news = rows.update(chat_gone=True)
     waiting = OutboxItem.objects.filter(
         bot=incident.bot, target=incident.chat_id, status=OutboxItem.Status.PENDING
     ).exclude(step="incident.archive")  # which wants just that
     waiting.update(status=OutboxItem.Status.FAILED, error=reason[:500], followed_up=True)
     if news:
         record(incident, reason)
+        go_on_elsewhere(incident)
 
 
 def record(incident: Incident, text: str) -> None:

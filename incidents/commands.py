@@ -20,7 +20,8 @@ from .phrases import duration
 from .rights import may, may_open
 from .words import mentions, replace_mentions, typed
 
-COMMAND_WORD = re.compile(r"[/／](\w+)")  # "/var/log is full" is no command
+WORD = re.compile(r"[/／](\w+)(.*)", re.DOTALL)
+SEPARATORS = "，,：:；;。、！!"
 DURATION = re.compile(r"(\d{1,4})\s*(m|min|mins|minutes?|分|分钟|h|hours?|小时|d|days?|天)?", re.IGNORECASE)
 HOUR, DAY = 60, 1440
 UNITS = {"h": HOUR, "小": HOUR, "d": DAY, "天": DAY}
@@ -44,6 +45,14 @@ NAMES: Mapping[str, str] = {
     "timeline": "timeline", "时间线": "timeline",
     "incident": "incident", "故障": "incident",
 }  # fmt: skip
+
+
+# Commands that take what follows as their text; and the beginnings of words that only look like it.
+WRITTEN_ON = ("solve", "reopen", "severity", "mute", "note", "incident")
+OTHER_WORDS = re.compile(
+    r"(?:方案|办法|方法|思路|措施|不|没|中|者|时间|单|率|复盘|报告|等级)|.*(?:[吗么?？]|了没有?)$", re.DOTALL
+)
+PARTICLES = ("了", "啦")  # "/解决了" says no more than "/解决"
 
 
 class UsageError(Exception):
@@ -81,10 +90,36 @@ def parse(event: Event, message: dict[str, Any], *, in_incident: bool) -> Comman
 
 
 def _first_word(text: str) -> tuple[str, str]:
-    """The command's name without its slash ("" for what is none) and the rest; people type full-width, too."""
-    word, rest = (*text.split(maxsplit=1), "", "")[:2]
-    found = COMMAND_WORD.fullmatch(word)
-    return (found[1].lower() if found else ""), rest.strip()
+    """The command's name without its slash ("" for what is none) and the rest; people type full-width, too.
+
+    "/var/log is full" is no command, nor is "/solved"; "/solve, rolled back" is one.
+    """
+    first, rest = (*text.split(maxsplit=1), "", "")[:2]
+    found = WORD.fullmatch(first)
+    if found is None:
+        return "", rest
+    word, tail = found.groups()
+    name, joined = _parted(word)
+    if tail[:1] in SEPARATORS:  # nothing at all, too
+        parts = (joined, tail.strip(SEPARATORS), rest.strip())
+        return name.lower(), " ".join(part for part in parts if part)
+    return (name.lower(), f"{joined}{tail} {rest}".strip()) if joined else ("", rest)
+
+
+def _parted(word: str) -> tuple[str, str]:
+    """A command and what is written on without a space, as Chinese is: `/解决已回滚`, `/solve已回滚`, `/级别P1`.
+
+    Only where it can mean nothing else: `/解决方案` asks for a solution.
+    """
+    lower = word.lower()
+    for name in sorted(NAMES, key=len, reverse=True):
+        rest = word[len(name) :]
+        if lower == name or (lower.startswith(name) and rest in PARTICLES):
+            return name, ""
+        ours = lower.startswith(name) and NAMES[name] in WRITTEN_ON and not OTHER_WORDS.match(rest)
+        if ours and not (name.isascii() and rest[0].isascii()):
+            return name, rest
+    return word, ""
 
 
 def _is_us(bot: Bot, mention: dict[str, Any]) -> bool:

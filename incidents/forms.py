@@ -1,6 +1,7 @@
 """What operators fill in: a new incident, an import, a service. Lists of people are typed one a line."""
 
 import re
+import uuid
 from collections.abc import Sequence
 from typing import Any
 
@@ -16,6 +17,7 @@ from events.models import Bot
 from . import images
 from .cards import alert_card
 from .models import Incident, Responder, Service, Severity
+from .phrases import one_line
 
 OPEN_ID = re.compile(r"ou_[A-Za-z0-9_-]{1,120}")
 CHAT_ID = re.compile(r"oc_[A-Za-z0-9_-]{1,120}")
@@ -117,6 +119,9 @@ class IncidentForm(forms.ModelForm[Incident]):
         ),
     )
 
+    # One form, one incident: posted twice, it finds the one that the first post opened.
+    form_key = forms.UUIDField(required=False, widget=forms.HiddenInput)
+
     class Meta:
         model = Incident
         fields = ("bot", "title", "severity", "service", "description", "drill", "private")
@@ -136,8 +141,14 @@ class IncidentForm(forms.ModelForm[Incident]):
             raise ValidationError(_("This is no image that Feishu takes."))
         return content
 
+    def clean_form_key(self) -> uuid.UUID:
+        return self.cleaned_data["form_key"] or uuid.uuid4()
+
     def clean_title(self) -> str:
-        return " ".join(str(self.cleaned_data["title"]).split())
+        title = one_line(str(self.cleaned_data["title"]))
+        if not title:
+            raise ValidationError(_("Nothing of this title can be seen."))
+        return title
 
     def clean(self) -> dict[str, Any]:
         values: dict[str, Any] = super().clean() or {}

@@ -22,6 +22,8 @@ def message(event: Event) -> Reaction | None:
     sent = event.payload.get("message")
     sent = sent if isinstance(sent, dict) else {}
     if incident is not None:
+        if incident.chat_gone:
+            chat.catch_up(incident)  # whoever is heard is there, whatever a late answer said
         _write_message(incident, event, sent)
     command = commands.parse(event, sent, in_incident=incident is not None)
     if command is not None and event.replayed:
@@ -97,6 +99,8 @@ def _people(event: Event, kind: str) -> Reaction | None:
         if event.replayed and _is_written(incident, event, kind, person):
             continue
         incident.write(kind, person, happened_at=event.created_at)
+        if kind == Kind.JOINED:
+            incident.responders.filter(open_id=person.open_id).update(status="added", error="")
     names.fill(event.bot, names_in(event))
     return handled(f"in the timeline of {incident}")
 

@@ -18,9 +18,10 @@ KINDS = {
     "JPEG": rb"\xff\xd8\xff",
     "GIF": rb"GIF8[79]a",
     "WEBP": rb"RIFF.{4}WEBP",
-    "BMP": rb"BM.{12}",
+    # File header (its reserved bytes are 0), then the size of one of the known picture headers.
+    "BMP": rb"BM.{4}\x00{4}.{4}[\x0c\x28\x34\x38\x40\x6c\x7c]\x00{3}",
     "TIFF": rb"II\*\x00|MM\x00\*",
-    "ICO": rb"\x00\x00\x01\x00",
+    "ICO": rb"\x00\x00\x01\x00(?!\x00\x00).{2}.{3}\x00",  # 1 to 65535 pictures, the first with its reserved byte
     "HEIC": rb".{4}ftyp(?:hei[cxms]|hev[cx]|mif1|msf1)",
 }
 

@@ -1,5 +1,6 @@
 """The operator's pages of incidents: the list, the page one runs an incident from, opening, importing."""
 
+import uuid
 from typing import Any
 
 from django.contrib import admin, messages
@@ -204,14 +205,23 @@ class IncidentAdmin(ReadOnlyAdmin[Incident]):
     def get_changeform_initial_data(self, request: HttpRequest) -> dict[str, Any]:
         bots = list(Bot.objects.values_list("pk", flat=True)[:2])
         only_bot = {"bot": bots[0]} if len(bots) == 1 else {}
-        return {**only_bot, **super().get_changeform_initial_data(request)}
+        return {**only_bot, "form_key": uuid.uuid4(), **super().get_changeform_initial_data(request)}
 
     def get_fieldsets(self, request: HttpRequest, obj: Incident | None = None) -> Any:
         """Whoever could not see a private incident cannot open one."""
         marks = (
             ("drill", "private") if request.user.has_perm("incidents.view_private_incident") else ("drill",)
         )
-        fields = ("bot", "title", ("severity", "service"), "description", "responders", "image", marks)
+        fields = (
+            "bot",
+            "title",
+            ("severity", "service"),
+            "description",
+            "responders",
+            "image",
+            marks,
+            "form_key",
+        )
         return ((None, {"fields": fields}),)
 
     def formfield_for_dbfield(self, db_field: Any, request: HttpRequest, **kwargs: Any) -> Any:
@@ -225,8 +235,9 @@ class IncidentAdmin(ReadOnlyAdmin[Incident]):
         return form.instance  # type: ignore[no-any-return]
 
     def save_model(self, request: HttpRequest, obj: Incident, form: Any, change: bool) -> None:
-        made = Incident.objects.open(by=actor(request.user), **form.cleaned_data)
-        obj.pk, obj._state.adding = made.pk, False
+        typed = {**form.cleaned_data}
+        incident = Incident.objects.open_once(key=typed.pop("form_key"), by=actor(request.user), **typed)
+        obj.pk, obj._state.adding = incident.pk, False
 
     def save_related(self, request: HttpRequest, form: Any, formsets: Any, change: bool) -> None:
         """Opening has done it all."""

@@ -31,7 +31,7 @@ Kind = TimelineEntry.Kind
 ENTRIES_PER_PAGE = 50
 ROWS_SHOWN = 15
 STATUS_PILLS = {"open": "failed", "acknowledged": "late", "resolved": "handled"}
-RESPONDER_PILLS = {"waiting": "pending", "added": "handled", "failed": "failed"}
+RESPONDER_PILLS = {"waiting": "pending", "approval": "late", "added": "handled", "failed": "failed"}
 KIND_PILLS = {
     Kind.OPENED: "failed",
     Kind.REOPENED: "failed",
@@ -40,10 +40,9 @@ KIND_PILLS = {
     Kind.FALSE_ALARM: "handled",
     Kind.REFUSED: "refused",
 }
-OF_PEOPLE = (Kind.MESSAGE, Kind.JOINED, Kind.LEFT)
 PARTS: Mapping[str, tuple[Text, Q]] = {
     "": (_("All"), Q()),
-    "steps": (_("Steps"), ~Q(kind__in=OF_PEOPLE)),
+    "steps": (_("Steps"), ~Q(kind__in=TimelineEntry.TRACES)),
     "messages": (_("Messages"), Q(kind=Kind.MESSAGE)),
     "key": (_("Key entries"), Q(important=True)),
 }
@@ -119,6 +118,8 @@ def facts(incident: Incident, names: Mapping[str, str]) -> list[tuple[Text, Any]
         step: name_of(getattr(incident, f"{step}_by_open_id"), getattr(incident, f"{step}_by"), names)
         for step in ("opened", "acknowledged", "resolved")
     }
+    again = incident.chat_generation > 1
+    former = incident.former_chats.values_list("chat_id", flat=True) if again else ()
     rows: list[tuple[Text, Any]] = [
         (_("service"), incident.service),
         (_("lead"), name_of(incident.lead_open_id, "", names)),
@@ -129,6 +130,7 @@ def facts(incident: Incident, names: Mapping[str, str]) -> list[tuple[Text, Any]
         (_("description"), incident.description),
         (_("bot"), incident.bot),
         (_("chat"), incident.chat_id),
+        (_("former chats"), "\n".join(former)),
     ]
     return [(words, what) for words, what in rows if what]
 

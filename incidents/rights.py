@@ -11,7 +11,6 @@ from events.models import Event
 from .models import Incident, Responder, TimelineEntry, Via
 
 Rule = Callable[[Incident, str], bool]
-TRACES = (TimelineEntry.Kind.JOINED, TimelineEntry.Kind.LEFT, TimelineEntry.Kind.MESSAGE)
 
 
 def members(incident: Incident, open_id: str) -> bool:
@@ -19,7 +18,7 @@ def members(incident: Incident, open_id: str) -> bool:
 
     Feishu says with every message and press in which chat it was, but not whether the person is still there.
     """
-    traces = incident.timeline.filter(open_id=open_id, via=Via.CHAT, kind__in=TRACES)
+    traces = incident.timeline.filter(open_id=open_id, via=Via.CHAT, kind__in=TimelineEntry.TRACES)
     last = traces.order_by("-happened_at", "-pk").values_list("kind", flat=True).first()
     if last is not None:
         return last != TimelineEntry.Kind.LEFT

@@ -46,7 +46,11 @@ def on_chat_created(item: OutboxItem) -> None:
         else:
             chat.record(incident, _("The chat could not be made: %s") % item.why)
         return
-    Incident.objects.filter(pk=incident.pk, chat_id="").update(chat_id=(item.result or {})["chat_id"])
+    chat_id = (item.result or {})["chat_id"]
+    if item.key != chat.key_of_the_chat(incident):
+        _dissolve(incident, chat_id)
+        return
+    Incident.objects.filter(pk=incident.pk, chat_id="").update(chat_id=chat_id)
     incident.refresh_from_db()
     incident.responders.filter(open_id__in=item.arguments["open_ids"]).update(status="added")
     chat.add_responders(incident)
@@ -55,29 +59,39 @@ def on_chat_created(item: OutboxItem) -> None:
         chat.rename(incident)
 
 
+def _dissolve(incident: Incident, chat_id: str) -> None:
+    """Somebody retried the making of a chat in whose place another one was begun: there must not be two."""
+    key = f"inc:{incident.key}:superfluous:{chat_id}"
+    outbox.dissolve_chat(incident.bot, chat_id=chat_id, key=key, subject=incident)
+    chat.record(incident, _("A second chat was made and is dissolved: the incident has another one"))
+
+
 def on_members_added(item: OutboxItem) -> None:
     incident, open_ids = _incident(item), item.arguments["open_ids"]
     people = incident.responders.filter(open_id__in=open_ids)
     if _chat_is_gone(incident, item):
         return
-    if item.status == OutboxItem.Status.FAILED and len(open_ids) > 1:
+    failed = item.status == OutboxItem.Status.FAILED
+    if failed and len(open_ids) > 1:
         for responder in people:  # one of them is the reason; the others must not suffer for it
             chat.add_members(incident, [responder])
         return
-    result = item.result or {}
-    refused = {
-        one
-        for name in ("invalid_id_list", "not_existed_id_list", "pending_approval_id_list")
-        for one in result.get(name) or []
-    }
-    if item.status == OutboxItem.Status.FAILED:
-        refused = set(open_ids)
-    people.exclude(open_id__in=refused).update(status="added", error="")
+    refused = set(open_ids) if failed else _listed(item, "invalid_id_list", "not_existed_id_list")
+    pending = _listed(item, "pending_approval_id_list") - refused
+    people.exclude(open_id__in=refused | pending).update(status="added", error="")
     chat.patch(incident, after=item)  # who is in the chat now can be mentioned on the card
     if refused:
         why = item.why or _("Feishu does not let the bot add this person")
         people.filter(open_id__in=refused).update(status="failed", error=why)
         chat.record(incident, _("Could not be added: %s") % f"{' '.join(sorted(refused))} ({why})")
+    if pending:
+        why = _("The group's owner or a manager must approve")
+        people.filter(open_id__in=pending).exclude(status="added").update(status="approval", error=why)
+        chat.record(incident, _("Waits for approval: %s") % f"{' '.join(sorted(pending))} ({why})")
+
+
+def _listed(item: OutboxItem, *names: str) -> set[str]:
+    return {str(one) for name in names for one in (item.result or {}).get(name) or []}
 
 
 def on_image_uploaded(item: OutboxItem) -> None:
@@ -173,15 +187,32 @@ def _incident(item: OutboxItem) -> Incident:
     return rows.get(pk=item.subject_id or 0)
 
 
-STEPS: dict[str, Callable[[OutboxItem], None]] = {
-    "incident.people": on_people_found,
-    "incident.chat": on_chat_created,
+Step = Callable[[OutboxItem], None]
+IN_THE_CHAT: dict[str, Step] = {
     "incident.members": on_members_added,
-    "incident.image": on_image_uploaded,
     "incident.card": on_card_sent,
     "incident.patch": on_card_patched,
     "incident.name": on_renamed,
     "incident.line": on_line_sent,
     "incident.extra": on_extra,
     chat.REMINDER: on_reminder,
+}
+
+
+def _of_its_chat(step: Step) -> Step:
+    """What is heard of a chat that the incident has left says nothing about the one it has now."""
+
+    def only(item: OutboxItem) -> None:
+        present = Incident.objects.select_for_update().filter(pk=item.subject_id or 0, chat_id=item.target)
+        if present.first() is not None:
+            step(item)
+
+    return only
+
+
+STEPS: dict[str, Step] = {
+    "incident.people": on_people_found,
+    "incident.chat": on_chat_created,
+    "incident.image": on_image_uploaded,
+    **{name: _of_its_chat(step) for name, step in IN_THE_CHAT.items()},
 }

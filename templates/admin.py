@@ -97,7 +97,7 @@ class WelcomeTemplateAdmin(admin.ModelAdmin[WelcomeTemplate]):
             "situations": SITUATIONS.items(),
             "variables": variable_groups(),
             "trigger_now": trigger or Trigger.MEMBER_JOINED,
-            "known_chats": known_chats(),
+            "known_chats": known_chats(request.user),
         }
         return super().render_change_form(request, context, *args, **kwargs)
 
@@ -144,6 +144,6 @@ def variable_groups() -> list[tuple[str, str, list[tuple[str, str]]]]:
     ]
 
 
-def known_chats() -> list[tuple[str, str]]:
+def known_chats(user: Any) -> list[tuple[str, str]]:
     """The chats last heard of, with their names, for those who write a list of chats."""
-    return list(Event.objects.all().chat_names().items())[:CHATS_OFFERED]
+    return list(Event.objects.readable_by(user).chat_names().items())[:CHATS_OFFERED]

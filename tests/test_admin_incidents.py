@@ -1,5 +1,6 @@
 """The operator's pages of incidents: the list, the page one runs an incident from, opening, importing, services."""
 
+import re
 from datetime import timedelta
 
 import pytest
@@ -406,6 +407,26 @@ def test_after_opening_one_is_on_its_page(operator, bot):
     answer = operator.post(f"{LIST}add/", new(bot), follow=True)
     assert answer.redirect_chain[-1][0] == page(Incident.objects.get())
     assert "its chat is being made" in answer.content.decode()
+
+
+def test_a_form_posted_twice_opens_one_incident(operator, bot):
+    form = new(bot) | {"form_key": "5f1f9e0a-6f0c-4a53-9f2b-0b8f5a3c2d11"}
+    answers = [operator.post(f"{LIST}add/", form) for _ in range(2)]
+    incident = Incident.objects.get()
+    assert {answer.url for answer in answers} == {page(incident)}
+    assert str(incident.key) == form["form_key"]
+
+
+def test_every_new_form_has_a_key_of_its_own(operator, bot):
+    keys = {
+        re.search(r'name="form_key" value="([^"]+)"', text_of(operator, f"{LIST}add/"))[1] for _ in range(2)
+    }
+    assert len(keys) == 2
+
+
+def test_a_title_of_which_nothing_can_be_seen_is_refused(operator, bot):
+    assert operator.post(f"{LIST}add/", new(bot) | {"title": "\u202e\u200b"}).status_code == 200
+    assert not Incident.objects.exists()
 
 
 def test_an_operator_who_could_not_see_it_opens_nothing_private(operator, bot):

@@ -7,7 +7,7 @@ import pytest
 
 from events.models import Bot, Event, OutboxItem
 from incidents.commands import Command, parse
-from incidents.models import Actor, Incident, StepError, TimelineEntry, Via
+from incidents.models import Actor, Incident, Responder, StepError, TimelineEntry, Via
 from incidents.phrases import duration
 from tests.feishu_events import ADA, CHAT_ID, LIN, ids, member_joined, message_received, v2
 from tests.incident_world import (
@@ -409,3 +409,86 @@ def test_a_conversation_in_a_real_chat(bot: Bot, feishu: Feishu) -> None:
     assert feishu.chat(incident.chat_id)["name"] == "[In progress] Payments fail"
     feishu.quiet()
     assert not incident.timeline.filter(kind="chat").exists()
+
+
+# --- Written on without a space ------------------------------------------------------------------------------
+@pytest.mark.parametrize(
+    ("text", "note"),
+    [
+        ("/解决已回滚", "已回滚"),
+        ("/解决已回滚到V1.2 了", "已回滚到V1.2 了"),
+        ("/solve已回滚", "已回滚"),
+        ("/解决，已回滚", "已回滚"),
+        ("/解决了", ""),
+        ("/已解决了", ""),
+        ("/Solve: Rolled back", "Rolled back"),
+    ],
+)
+def test_what_is_written_on_without_a_space_is_the_note(
+    incident: Incident, say: Any, text: str, note: str
+) -> None:
+    assert say(text) == f"{incident} is resolved."
+    incident.refresh_from_db()
+    assert (incident.status, incident.resolution_note) == ("resolved", note)
+
+
+@pytest.mark.parametrize(
+    "text", ["/解决方案", "/解决方案是什么", "/解决不了", "/解决了吗", "/solved", "/解决者", "/跟进一下"]
+)
+def test_a_word_that_only_begins_like_a_command_gets_help(incident: Incident, say: Any, text: str) -> None:
+    assert say(text).startswith("Commands: ")
+    incident.refresh_from_db()
+    assert incident.status == "open"
+
+
+def test_a_path_is_no_command(incident: Incident, say: Any) -> None:
+    assert say("/var/log is full") == ""
+
+
+def test_a_severity_and_a_time_may_be_written_on(incident: Incident, say: Any) -> None:
+    assert say("/级别P0") == f"{incident} is P0 now."
+    assert say("/屏蔽30分钟") == "Quiet for 30 min."
+
+
+# --- Two at once -------------------------------------------------------------------------------------------------
+def test_of_two_who_set_the_severity_one_wins_and_the_other_is_told_who(incident: Incident) -> None:
+    from incidents.names import who_was_first
+
+    late = Incident.objects.get(pk=incident.pk)
+    incident.change_severity(Actor(Via.ADMIN, "Grace"), "P0")
+    with pytest.raises(StepError) as refused:
+        late.change_severity(Actor(Via.ADMIN, "Lin"), "P3")
+    words = who_was_first(refused.value)
+    assert words.startswith(f"Grace has set the severity of {incident} to P0, at ")
+    assert Incident.objects.get().severity == "P0"
+
+
+def test_of_two_who_name_the_lead_one_wins_and_the_other_is_told_who(incident: Incident) -> None:
+    from incidents.names import who_was_first
+
+    late = Incident.objects.get(pk=incident.pk)
+    incident.assign_lead(Actor(Via.ADMIN, "Grace"), ADA[0])
+    with pytest.raises(StepError) as refused:
+        late.assign_lead(Actor(Via.ADMIN, "Lin"), ADA[0])
+    assert who_was_first(refused.value).startswith(f"Grace has named the lead of {incident}, at ")
+
+
+# --- Members who need approval -----------------------------------------------------------------------------------
+def test_somebody_whom_the_owner_must_approve_waits_and_is_added_when_he_joins(
+    bot: Bot, incident: Incident, push: Any
+) -> None:
+    from events.models import OutboxItem
+    from incidents import steps
+
+    incident.add_responders(Actor(Via.ADMIN, "Boss"), [Responder(open_id="ou_new")])
+    row = OutboxItem.objects.get(call="add_members")
+    row.status, row.result = "sent", {"pending_approval_id_list": ["ou_new"]}
+    row.save()
+    steps.STEPS["incident.members"](row)
+    person = incident.responders.get(open_id="ou_new")
+    assert (person.status, person.get_status_display()) == ("approval", "waits for approval")
+    assert not incident.timeline.filter(text__startswith="Could not be added").exists()
+    assert incident.timeline.filter(text__startswith="Waits for approval: ou_new").exists()
+    push(bot, member_joined(("ou_new", "New")))
+    person.refresh_from_db()
+    assert (person.status, person.error) == ("added", "")

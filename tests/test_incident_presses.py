@@ -203,3 +203,14 @@ def test_every_control_of_the_card_works(bot: Bot, feishu: Feishu) -> None:
         work()
     wanted = ["acknowledged", "note", "resolved", "reopened", "muted", "false_alarm"]
     assert [kind for kind in kinds(incident) if kind in wanted] == wanted
+
+
+# --- Keys ------------------------------------------------------------------------------------------------------
+@pytest.mark.parametrize("kept", [True, False])
+def test_a_card_signed_with_a_former_secret_key_works_while_that_is_a_fallback(
+    incident: Incident, settings: Any, kept: bool
+) -> None:
+    value = signed_value(incident, "ack")
+    former, settings.SECRET_KEY = settings.SECRET_KEY, "the new key"
+    settings.SECRET_KEY_FALLBACKS = [former] if kept else []
+    assert is_signed(value, incident.chat_id) is kept

@@ -12,6 +12,7 @@ from django.db.models import F, Q
 from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 
+from ..confidential import Reader, hidden_from
 from ..envelope import ID_LENGTH, Envelope
 from .bot import Bot
 from .rows import insert, storable
@@ -68,6 +69,13 @@ class EventQuerySet(models.QuerySet["Event"]):
         self.filter(pk=known.pk).update(deliveries=F("deliveries") + 1)
         known.deliveries += 1
         return known
+
+    def readable_by(self, reader: Reader) -> EventQuerySet:
+        """Without what belongs to somebody's private matter (events.confidential)."""
+        rows = self
+        for hidden in hidden_from(reader):
+            rows = rows.exclude(hidden.events)
+        return rows
 
     def due(self, now: datetime) -> EventQuerySet:
         """Failed events whose next try has come."""

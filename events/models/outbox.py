@@ -14,6 +14,7 @@ from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 
 from ..codes import in_words
+from ..confidential import Reader, hidden_from
 from ..envelope import ID_LENGTH
 from .bot import Bot
 from .event import Event
@@ -23,6 +24,13 @@ AGAIN = "again:"  # how the key of a call begins that a replay makes although it
 
 
 class OutboxQuerySet(models.QuerySet["OutboxItem"]):
+    def readable_by(self, reader: Reader) -> OutboxQuerySet:
+        """Without what belongs to somebody's private matter (events.confidential)."""
+        rows = self
+        for hidden in hidden_from(reader):
+            rows = rows.exclude(hidden.outbox)
+        return rows
+
     def due(self, now: datetime) -> OutboxQuerySet:
         """Rows to call Feishu for now, oldest first, at most one per bot and target.
 

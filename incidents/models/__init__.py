@@ -7,7 +7,7 @@ from .incident import Incident, IncidentQuerySet
 from .postmortem import FollowUp, PostMortem, PostMortemTemplate
 from .rules import ReminderRule
 from .service import Service, Severity
-from .timeline import Responder, TimelineEntry
+from .timeline import FormerChat, Responder, TimelineEntry
 
 __all__ = [
     "LEASE",
@@ -17,6 +17,7 @@ __all__ = [
     "Export",
     "ExportFile",
     "FollowUp",
+    "FormerChat",
     "Incident",
     "IncidentQuerySet",
     "LostError",

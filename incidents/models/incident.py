@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Iterable, Sequence
-from datetime import timedelta
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import datetime, timedelta
 from typing import Any, ClassVar
 
-from django.db import models, transaction
+from django.db import IntegrityError, models, transaction
 from django.db.models import F, Q
 from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 
+from events.confidential import Reader
 from events.envelope import ID_LENGTH
 from events.models import Bot
 
 from .. import archive, chat
+from ..phrases import one_line
 from .actor import NAME_LENGTH, Actor, StepError, Via
 from .export import Export
 from .postmortem import PostMortem
@@ -41,7 +43,7 @@ class IncidentQuerySet(models.QuerySet["Incident"]):
         now = timezone.now()
         incident: Incident = self.create(
             bot=bot,
-            title=title,
+            title=one_line(title),
             severity=severity or (service.severity if service else Severity.P2),
             service=service,
             opened_at=now,
@@ -58,6 +60,14 @@ class IncidentQuerySet(models.QuerySet["Incident"]):
         chat.begin(incident, image)
         return incident
 
+    def open_once(self, *, key: uuid.UUID, **fields: Any) -> Incident:
+        """As `open`; the same key again, even at the same moment, is the same incident."""
+        try:
+            with transaction.atomic():
+                return self.filter(key=key).first() or self.open(key=key, **fields)
+        except IntegrityError:
+            return self.get(key=key)  # the other one was faster; any other breach raises here
+
     @transaction.atomic
     def import_chat(
         self, *, bot: Bot, chat_id: str, title: str, by: Actor, resolved: bool = False, **fields: Any
@@ -69,13 +79,13 @@ class IncidentQuerySet(models.QuerySet["Incident"]):
             end = {"resolved_at": now, "resolved_by": by.name, "resolved_by_open_id": by.open_id}
             fields = {"status": Incident.Status.RESOLVED} | end | fields
         people = {"opened_by": by.name, "opened_by_open_id": by.open_id}
-        incident: Incident = self.create(bot=bot, chat_id=chat_id, title=title, **people, **fields)
+        incident: Incident = self.create(bot=bot, chat_id=chat_id, title=one_line(title), **people, **fields)
         incident.write(TimelineEntry.Kind.IMPORTED, by, text=chat_id)
         return incident
 
-    def visible_to(self, user: Any) -> IncidentQuerySet:
+    def visible_to(self, user: Reader) -> IncidentQuerySet:
         """Private incidents are for those with the permission alone."""
-        return self if user.has_perm("incidents.view_private_incident") else self.filter(private=False)
+        return self if user.has_perm(Incident.SEES_PRIVATE) else self.filter(private=False)
 
     def unresolved(self) -> IncidentQuerySet:
         return self.exclude(status=Incident.Status.RESOLVED)
@@ -93,6 +103,7 @@ class Incident(models.Model):
         ACKNOWLEDGED = "acknowledged", _("acknowledged")
         RESOLVED = "resolved", _("resolved")
 
+    SEES_PRIVATE = "incidents.view_private_incident"
     UNRESOLVED = (Status.OPEN, Status.ACKNOWLEDGED)
 
     key = models.UUIDField(default=uuid.uuid4, unique=True, editable=False)
@@ -113,6 +124,8 @@ class Incident(models.Model):
 
     chat_id = models.CharField(_("chat"), max_length=ID_LENGTH, blank=True)
     chat_gone = models.BooleanField(_("chat is gone"), default=False)
+    # Counts the chats that were begun for it: docs/decisions/0008.
+    chat_generation = models.PositiveIntegerField(default=1, editable=False)
     image_key = models.CharField(max_length=ID_LENGTH, blank=True, editable=False)
     card_message_id = models.CharField(max_length=ID_LENGTH, blank=True, editable=False)
     revision = models.PositiveIntegerField(default=1, editable=False)
@@ -194,7 +207,10 @@ class Incident(models.Model):
 
     @transaction.atomic
     def reopen(self, by: Actor, reason: str = "") -> None:
-        """It is not over after all; whoever had acknowledged it must do so again. A chat that still stands is kept."""
+        """It is not over after all; whoever had acknowledged it must do so again.
+
+        A chat that still stands is kept; in place of one that is gone a new one begins: docs/decisions/0008.
+        """
         self._step(
             TimelineEntry.Kind.REOPENED,
             by,
@@ -213,16 +229,23 @@ class Incident(models.Model):
             reminded_at=timezone.now(),
         )
         archive.call_off(self)
+        chat.begin_again(self)
 
     def change_severity(self, by: Actor, severity: str) -> None:
-        if Incident.objects.filter(pk=self.pk, severity=severity).exists():
-            return  # nothing changes, so nobody is told
-        self._step(TimelineEntry.Kind.SEVERITY, by, severity, allowed=self.UNRESOLVED, severity=severity)
+        """Raises StepError too where somebody else has changed it since this row was read."""
+        was = {"severity": self.severity}
+        if severity != self.severity:  # else nothing changes, so nobody is told
+            self._step(
+                TimelineEntry.Kind.SEVERITY, by, severity, allowed=self.UNRESOLVED, was=was, severity=severity
+            )
 
     def assign_lead(self, by: Actor, open_id: str) -> None:
-        """One person leads; whoever is not in the chat yet is added."""
+        """One person leads; whoever is not in the chat yet is added. StepError as for the severity."""
+        was = {"lead_open_id": self.lead_open_id}
         with transaction.atomic():
-            self._step(TimelineEntry.Kind.LEAD, by, open_id, allowed=self.UNRESOLVED, lead_open_id=open_id)
+            self._step(
+                TimelineEntry.Kind.LEAD, by, open_id, allowed=self.UNRESOLVED, was=was, lead_open_id=open_id
+            )
             self.call_in([Responder(open_id=open_id)])
             chat.add_responders(self)
 
@@ -243,13 +266,25 @@ class Incident(models.Model):
         """A remark for the timeline; possible at any time."""
         self._step(TimelineEntry.Kind.NOTE, by, text, allowed=self.Status.values)
 
-    def _step(self, kind: str, by: Actor, text: str = "", *, allowed: Iterable[str], **changes: Any) -> None:
-        """One conditional update, its timeline entry, and what Feishu must see, or nothing at all."""
+    def _step(
+        self,
+        kind: str,
+        by: Actor,
+        text: str = "",
+        *,
+        allowed: Iterable[str],
+        was: Mapping[str, str] | None = None,
+        **changes: Any,
+    ) -> None:
+        """One conditional update, its timeline entry, and what Feishu must see, or nothing at all.
+
+        `was`: what a field held when the caller looked; of two who set it at once, one wins.
+        """
         with transaction.atomic():
-            rows = Incident.objects.filter(pk=self.pk, status__in=list(allowed))
+            rows = Incident.objects.filter(pk=self.pk, status__in=list(allowed), **(was or {}))
             if not rows.update(revision=F("revision") + 1, active_at=timezone.now(), **changes):
                 self.refresh_from_db()
-                raise StepError(self)
+                raise StepError(self, contested=kind if was and self.status in allowed else "")
             self.refresh_from_db()
             entry = self.write(kind, by, text=text)
             chat.show(self, entry, by)
@@ -285,3 +320,18 @@ class Incident(models.Model):
             elif same.pk and same.status != Responder.Status.WAITING:
                 same.status, same.error = Responder.Status.WAITING, ""
                 same.save(update_fields=["status", "error"])
+
+    def call_in_again(self) -> None:
+        """Whoever was called in, or has been heard in the chat and did not leave it, is to be in the next chat."""
+        heard = self.timeline.filter(via=Via.CHAT, kind__in=TimelineEntry.TRACES, open_id__startswith="ou_")
+        last = dict(heard.order_by("happened_at", "pk").values_list("open_id", "kind"))
+        left = {open_id for open_id, kind in last.items() if kind == TimelineEntry.Kind.LEFT}
+        known = {one.open_id for one in self.responders.all()}
+        self.responders.exclude(open_id__in=left).update(status=Responder.Status.WAITING, error="")
+        self.call_in(Responder(open_id=one) for one in last if one not in left | known)
+
+    def reopened_unheard(self) -> datetime | None:
+        """When it was opened again, if nobody has been heard in its chat since then; else None."""
+        rows = self.timeline.filter(Q(kind=TimelineEntry.Kind.REOPENED) | Q(via=Via.CHAT)).order_by("-pk")
+        last = rows.first()
+        return last.happened_at if last is not None and last.kind == TimelineEntry.Kind.REOPENED else None

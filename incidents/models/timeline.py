@@ -1,4 +1,4 @@
-"""The people of an incident, and what happened, line by line."""
+"""The people of an incident, the chats it has left, and what happened, line by line."""
 
 from __future__ import annotations
 
@@ -17,6 +17,7 @@ class Responder(models.Model):
 
     class Status(models.TextChoices):
         WAITING = "waiting", _("waiting")
+        APPROVAL = "approval", _("waits for approval")
         ADDED = "added", _("added")
         FAILED = "failed", _("could not be added")
 
@@ -46,6 +47,24 @@ class Responder(models.Model):
         return self.open_id or self.email or self.mobile
 
 
+class FormerChat(models.Model):
+    """A chat that an incident had, until it was gone and another one was begun."""
+
+    incident = models.ForeignKey(
+        "incidents.Incident", models.CASCADE, related_name="former_chats", verbose_name=_("incident")
+    )
+    chat_id = models.CharField(_("chat"), max_length=ID_LENGTH, db_index=True)
+    left_at = models.DateTimeField(_("left at"), default=timezone.now)
+
+    class Meta:
+        verbose_name = _("former chat")
+        verbose_name_plural = _("former chats")
+        ordering = ("pk",)
+
+    def __str__(self) -> str:
+        return self.chat_id
+
+
 class TimelineEntry(models.Model):
     """What happened, when, by whom, and the way it came."""
 
@@ -71,6 +90,8 @@ class TimelineEntry(models.Model):
         REMINDED = "reminded", _("reminded")
         ALERT = "alert", _("alert")
         RECOVERED = "recovered", _("recovered")
+
+    TRACES = (Kind.JOINED, Kind.LEFT, Kind.MESSAGE)  # of people in the chat
 
     incident = models.ForeignKey(
         "incidents.Incident", models.CASCADE, related_name="timeline", verbose_name=_("incident")

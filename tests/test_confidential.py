@@ -1,0 +1,121 @@
+"""What a private incident says stays with those who may see it, on every page that shows events and calls."""
+
+from typing import Any
+
+import pytest
+from django.test import Client
+
+from events.models import Event, OutboxItem
+from incidents.models import Actor, FormerChat, Incident, Responder, Via
+from tests.feishu_events import ADA, message_received
+from tests.incident_world import pressed
+
+pytest_plugins = ["tests.incident_fixtures", "tests.admin_fixtures"]
+pytestmark = pytest.mark.django_db
+
+EVENTS, OUTBOX, HOME = "/admin/events/event/", "/admin/events/outboxitem/", "/admin/"
+STAFF = [
+    "view_event", "change_event", "view_outboxitem", "change_outboxitem", "view_incident", "change_incident",
+    "view_welcometemplate", "change_welcometemplate",
+]  # fmt: skip
+SECRET = "salaries leaked"
+
+
+@pytest.fixture
+def staff(client_of: Any) -> Client:
+    return client_of("staff", STAFF)
+
+
+@pytest.fixture
+def insider(client_of: Any) -> Client:
+    return client_of("insider", [*STAFF, "view_private_incident"])
+
+
+@pytest.fixture
+def private(incident: Incident, bot: Any, push: Any) -> Incident:
+    """A private incident with a message, a press and calls that all speak of it."""
+    Incident.objects.filter(pk=incident.pk).update(private=True, title=SECRET)
+    incident.refresh_from_db()
+    push(bot, message_received(f"{SECRET} indeed", sender=ADA))
+    push(bot, pressed({"incident": str(incident.pk)}, form_value={"note": SECRET}))
+    incident.acknowledge(Actor(Via.ADMIN, "Boss"))
+    incident.add_responders(Actor(Via.ADMIN, "Boss"), [Responder(email="whistle@example.com")])
+    OutboxItem.objects.filter(call="get_person").delete()  # who somebody is, is no secret
+    OutboxItem.objects.update(status="failed")
+    return incident
+
+
+def pages() -> list[str]:
+    rows = [f"{EVENTS}{pk}/change/" for pk in Event.objects.values_list("pk", flat=True)]
+    return rows + [f"{OUTBOX}{pk}/change/" for pk in OutboxItem.objects.values_list("pk", flat=True)]
+
+
+def test_no_list_and_no_search_shows_it_to_other_staff(private: Incident, staff: Client) -> None:
+    searches = [f"?q={text}" for text in ("leaked", private.chat_id, "whistle", f"inc:{private.key}")]
+    for page in (HOME, *(f"{base}{search}" for base in (EVENTS, OUTBOX) for search in ["", *searches])):
+        html = staff.get(page).content.decode()
+        assert "salaries" not in html
+        assert "whistle@" not in html
+
+
+def test_no_page_of_a_row_shows_it_to_other_staff(private: Incident, staff: Client) -> None:
+    assert len(pages()) > 5
+    assert {staff.get(page).status_code for page in pages()} == {302}  # as for a row that does not exist
+
+
+def test_other_staff_can_neither_run_nor_retry_it(private: Incident, staff: Client) -> None:
+    event, item = Event.objects.first(), OutboxItem.objects.first()
+    assert event is not None
+    assert item is not None
+    Event.objects.update(status="failed")
+    assert staff.post(f"{EVENTS}{event.pk}/rerun/").status_code == 404
+    assert staff.post(f"{OUTBOX}{item.pk}/retry/").status_code == 404
+    staff.post(OUTBOX, {"action": "retry", "_selected_action": [item.pk]})
+    assert OutboxItem.objects.get(pk=item.pk).status == "failed"
+
+
+def test_who_may_see_private_incidents_sees_it_all(private: Incident, insider: Client) -> None:
+    assert {insider.get(page).status_code for page in pages()} == {200}
+    assert SECRET in "".join(insider.get(page).content.decode() for page in pages())
+
+
+def test_other_rows_stay(private: Incident, staff: Client, bot: Any, push: Any) -> None:
+    push(bot, message_received("hello there", sender=ADA, chat_id="oc_open", message_id="om_open"))
+    html = staff.get(f"{EVENTS}?q=oc_open").content.decode()
+    assert "oc_open"[-4:] in html
+    assert Event.objects.readable_by(staff_user()).count() == 1
+
+
+def staff_user() -> Any:
+    from django.contrib.auth.models import User
+
+    return User.objects.get(username="staff")
+
+
+def test_a_chat_that_a_private_incident_has_left_stays_private(private: Incident, staff: Client) -> None:
+    FormerChat.objects.create(incident=private, chat_id=private.chat_id)
+    Incident.objects.update(chat_id="oc_new")
+    assert {staff.get(page).status_code for page in pages()} == {302}
+
+
+def test_its_chat_is_not_offered_for_a_welcome_template(
+    private: Incident, staff: Client, insider: Client, bot: Any
+) -> None:
+    from templates.models import WelcomeTemplate
+    from templates.starters import make_starters
+
+    make_starters(bot)
+    Event.objects.update(event_type="im.chat.member.bot.added_v1")
+    page = f"/admin/templates/welcometemplate/{WelcomeTemplate.objects.all()[0].pk}/change/"
+    assert private.chat_id not in staff.get(page).content.decode()
+    assert private.chat_id in insider.get(page).content.decode()
+
+
+def test_an_api_key_reads_it_only_with_the_scope(private: Incident) -> None:
+    from botconsole.models import ApiKey
+
+    plain, _text = ApiKey.objects.issue("plain", ["incidents"])
+    trusted, _text = ApiKey.objects.issue("trusted", ["incidents", "incidents:private"])
+    assert not Event.objects.readable_by(plain).exists()
+    assert not OutboxItem.objects.readable_by(plain).exists()
+    assert Event.objects.readable_by(trusted).count() == Event.objects.count()

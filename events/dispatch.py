@@ -9,14 +9,17 @@ from importlib import import_module
 from typing import Any
 
 from django.conf import settings
-from django.db import DataError, IntegrityError, transaction
+from django.db import DataError, IntegrityError, connection, transaction
 from django.utils import timezone
 
 from .envelope import Envelope
-from .models import Bot, Event
+from .groupcommit import GroupCommit
+from .models import Arrival, Bot, Event
 from .running import Running, handling
 
 log = logging.getLogger(__name__)
+
+NO_HANDLER, BOT_DISABLED = "no handler for this type", "the bot is disabled"
 
 
 @dataclass(frozen=True)
@@ -70,9 +73,12 @@ def accept(bot: Bot, envelope: Envelope, *, transport: str) -> Mapping[str, Any]
     whole transaction is rolled back (cheaper than a savepoint for every event that works) and the event is
     stored again as FAILED. Raises only what the database raises when it cannot be reached.
     """
+    if (event := _store_ignored(bot, envelope, transport)) is not None and not event.is_waiting:
+        _log(event, ignored(event.summary) if event.deliveries == 1 else None)
+        return {}
     try:
         with transaction.atomic():
-            event = Event.objects.receive(bot, envelope, transport=transport)
+            event = event or Event.objects.receive(bot, envelope, transport=transport)
             reaction = dispatch(event) if event.is_waiting else None
     except (HandlerError, IntegrityError, DataError) as failure:
         # The database's own refusals come at the commit: they are of what the handler wrote, too.
@@ -85,12 +91,33 @@ def accept(bot: Bot, envelope: Envelope, *, transport: str) -> Mapping[str, Any]
     return reaction.reply if reaction else {}
 
 
+def _store_ignored(bot: Bot, envelope: Envelope, transport: str) -> Event | None:
+    """An event that no handler will see is stored with others that arrive now, in one commit; None: not such a one.
+
+    It comes back waiting only if it was stored before, when there still was a handler, which failed.
+    """
+    why = BOT_DISABLED if not bot.enabled else "" if routes().get(envelope.event_type) else NO_HANDLER
+    if not why or envelope.dedup_key != envelope.event_id or connection.in_atomic_block:
+        return None
+    arrival = Arrival(bot, envelope, transport)
+    arrival.ignore(why)
+    _commit_ignored(arrival)
+    return arrival.event
+
+
+def _key(arrival: Arrival) -> tuple[int, str]:
+    return arrival.key
+
+
+_commit_ignored = GroupCommit(lambda arrivals: Event.objects.receive_all(arrivals), key=_key)
+
+
 def dispatch(event: Event) -> Reaction:
     """Runs the handler of an event inside the caller's transaction; raises HandlerError."""
     started = time.monotonic()
     try:
         with handling(Running(event)):
-            reaction = _react(event) if event.bot.enabled else ignored("the bot is disabled")
+            reaction = _react(event) if event.bot.enabled else ignored(BOT_DISABLED)
     except Exception as error:
         raise HandlerError(_ms_since(started)) from error
     event.finish(reaction.status, reaction.summary, _ms_since(started))
@@ -101,7 +128,7 @@ def _react(event: Event) -> Reaction:
     for handler in routes().get(event.event_type, ()):
         if (reaction := handler(event)) is not None:
             return reaction
-    return ignored("no handler for this type")
+    return ignored(NO_HANDLER)
 
 
 def sweep(limit: int = 100) -> int:

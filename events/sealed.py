@@ -2,6 +2,7 @@
 
 import base64
 import hashlib
+from functools import lru_cache
 from typing import Any
 
 from cryptography.fernet import Fernet, InvalidToken, MultiFernet
@@ -14,11 +15,19 @@ class UnsealError(Exception):
     """The text was sealed with a key that is no longer among SEALING_KEYS (or made from another SECRET_KEY)."""
 
 
-def _fernet() -> MultiFernet:
-    keys = settings.SEALING_KEYS or [settings.SECRET_KEY]
+def _keys() -> tuple[str, ...]:
+    return tuple(settings.SEALING_KEYS or [settings.SECRET_KEY])
+
+
+def _fernet(keys: tuple[str, ...]) -> MultiFernet:
     # Any long random text serves as a key: Fernet wants exactly 32 bytes in base64.
     digests = [hashlib.sha256(b"botconsole sealing key:" + key.encode()).digest() for key in keys]
     return MultiFernet([Fernet(base64.urlsafe_b64encode(digest)) for digest in digests])
+
+
+@lru_cache(maxsize=256)  # every push needs two secrets of its bot
+def _unseal(sealed: str, keys: tuple[str, ...]) -> str:
+    return _fernet(keys).decrypt(sealed.encode()).decode()
 
 
 class Secret:
@@ -29,14 +38,14 @@ class Secret:
 
     @classmethod
     def seal(cls, text: str) -> "Secret":
-        return cls(_fernet().encrypt(text.encode()).decode() if text else "")
+        return cls(_fernet(_keys()).encrypt(text.encode()).decode() if text else "")
 
     def reveal(self) -> str:
         """The text itself; raises UnsealError if no key fits."""
         if not self.sealed:
             return ""
         try:
-            return _fernet().decrypt(self.sealed.encode()).decode()
+            return _unseal(self.sealed, _keys())
         except InvalidToken as error:
             raise UnsealError(
                 _("A secret was sealed with another key. Restore SEALING_KEYS, or enter the secret again.")

@@ -12,7 +12,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -36,20 +36,13 @@ def start() -> str:
     It is left there for the processes that this one starts. The server ends with this process, however that ends.
     """
     if "TEST_DATABASE_URL" not in os.environ:
-        os.environ["TEST_DATABASE_URL"] = _start(_binaries())
+        os.environ["TEST_DATABASE_URL"] = start_server(OPTIONS)
     return os.environ["TEST_DATABASE_URL"]
 
 
-def _binaries() -> Path:
-    found = sorted(Path("/usr/lib/postgresql").glob("*/bin/initdb"), key=lambda path: float(path.parts[-3]))
-    if on_path := shutil.which("initdb"):
-        found.append(Path(on_path).resolve())
-    if not found:
-        sys.exit("PostgreSQL's server is missing: run make test, or apt-get install postgresql")
-    return found[-1].parent
-
-
-def _start(binaries: Path) -> str:
+def start_server(options: Sequence[str]) -> str:
+    """A server with these settings, that ends with this process; the address of its database."""
+    binaries = _binaries()
     directory = Path(tempfile.mkdtemp(prefix="botconsole-pg-", dir="/tmp"))  # short: it holds the socket
     atexit.register(shutil.rmtree, directory, ignore_errors=True)
     password = secrets.token_urlsafe(16)
@@ -59,10 +52,19 @@ def _start(binaries: Path) -> str:
         if account:
             os.chown(path, account["user"], account["group"])
     _initialise(binaries, directory, account)
-    server, port = _serve(binaries, directory, account)
+    server, port = _serve(binaries, directory, options, account)
     url = f"postgresql://{ROLE}:{password}@127.0.0.1:{port}/postgres"
     _wait(server, url, directory / "log")
     return url
+
+
+def _binaries() -> Path:
+    found = sorted(Path("/usr/lib/postgresql").glob("*/bin/initdb"), key=lambda path: float(path.parts[-3]))
+    if on_path := shutil.which("initdb"):
+        found.append(Path(on_path).resolve())
+    if not found:
+        sys.exit("PostgreSQL's server is missing: run make test, or apt-get install postgresql")
+    return found[-1].parent
 
 
 def _account() -> dict[str, Any]:
@@ -83,11 +85,13 @@ def _initialise(binaries: Path, directory: Path, account: dict[str, Any]) -> Non
         sys.exit(f"initdb failed:\n{done.stdout}{done.stderr}")
 
 
-def _serve(binaries: Path, directory: Path, account: dict[str, Any]) -> tuple[subprocess.Popen[bytes], int]:
+def _serve(
+    binaries: Path, directory: Path, options: Sequence[str], account: dict[str, Any]
+) -> tuple[subprocess.Popen[bytes], int]:
     port = free_port()
     command = [str(binaries / "postgres"), "-D", str(directory / "data"), "-k", str(directory)]
     command += ["-h", "127.0.0.1", "-p", str(port)]
-    command += [word for option in OPTIONS for word in ("-c", option)]
+    command += [word for option in options for word in ("-c", option)]
     with (directory / "log").open("wb") as log:
         server = subprocess.Popen(  # a session of its own: Ctrl-C is for pytest, which then stops it
             command,

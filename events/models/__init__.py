@@ -2,13 +2,13 @@
 
 from .bot import REFUSALS_KEPT, Bot, Refusal, default_domain
 from .connection import MOST_CONNECTIONS, Connection
-from .event import DELIVERY_TIMES_KEPT, EVENT_RETRY_SECONDS, SIMULATED, Event, EventQuerySet
+from .event import DELIVERY_TIMES_KEPT, EVENT_RETRY_SECONDS, SIMULATED, Arrival, Event, EventQuerySet
 from .eventtext import EventText, EventTextQuerySet
 from .heartbeat import SEEN_LATELY, Heartbeat
 from .outbox import AGAIN, Attempt, OutboxAttachment, OutboxItem, OutboxQuerySet
 from .person import Chat, Named, Person
 from .replay import CALLS_PER_MINUTE, MOST_CALLS_PER_MINUTE, PlannedCall, Replay
-from .rows import insert, insert_once, storable
+from .rows import insert_all, insert_once, storable
 
 __all__ = [
     "AGAIN",
@@ -20,6 +20,7 @@ __all__ = [
     "REFUSALS_KEPT",
     "SEEN_LATELY",
     "SIMULATED",
+    "Arrival",
     "Attempt",
     "Bot",
     "Chat",
@@ -38,7 +39,7 @@ __all__ = [
     "Refusal",
     "Replay",
     "default_domain",
-    "insert",
+    "insert_all",
     "insert_once",
     "storable",
 ]

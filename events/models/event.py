@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import traceback
+from collections.abc import Sequence
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any, ClassVar
 
@@ -15,12 +17,52 @@ from django.utils.translation import gettext_lazy as _
 from ..confidential import Reader, hidden_from
 from ..envelope import ID_LENGTH, Envelope
 from .bot import Bot
-from .rows import insert, storable
+from .rows import insert_all, storable
 
 # An event whose handler raised is run again after these seconds, then left to the operator.
 EVENT_RETRY_SECONDS = (15, 60, 300, 1800, 7200)
 DELIVERY_TIMES_KEPT = 50
 SIMULATED = "simulated"  # the transport of an event that an operator made up
+
+
+@dataclass(slots=True)
+class Arrival:
+    """An event on its way into the table; `event` is set once it is stored, or counted once more."""
+
+    bot: Bot
+    envelope: Envelope
+    transport: str
+    columns: dict[str, Any] = field(default_factory=dict)
+    event: Event | None = None
+
+    def __post_init__(self) -> None:
+        now, envelope = timezone.now(), self.envelope
+        created_at = envelope.created_at or now
+        self.columns |= {
+            "bot_id": self.bot.pk,
+            "event_id": envelope.event_id,
+            "dedup_key": envelope.dedup_key,
+            "event_type": envelope.event_type,
+            "schema": envelope.schema,
+            "tenant_key": envelope.tenant_key,
+            "chat_id": envelope.chat_id,
+            "actor_open_id": envelope.actor_open_id,
+            "body": envelope.body,
+            "transport": self.transport,
+            "created_at": created_at,
+            "received_at": now,
+            "late": (now - created_at).total_seconds() > settings.LATE_AFTER_SECONDS,
+            "delivery_times": [now.isoformat()],
+        }
+
+    @property
+    def key(self) -> tuple[int, str]:
+        return self.bot.pk, self.envelope.dedup_key
+
+    def ignore(self, why: str) -> None:
+        """No handler will see it: if it is new, it is stored as IGNORED in the same statement."""
+        ignored = {"status": Event.Status.IGNORED.value, "summary": why, "tries": 1, "duration_ms": 0}
+        self.columns |= {**ignored, "handled_at": self.columns["received_at"]}
 
 
 class EventQuerySet(models.QuerySet["Event"]):
@@ -30,35 +72,28 @@ class EventQuerySet(models.QuerySet["Event"]):
         The row that comes back knows whether it still waits for its handler (`is_waiting`). Copies that arrive
         at the same moment wait for the first one's transaction here.
         """
-        now = timezone.now()
-        event = Event(
-            bot=bot,
-            event_id=envelope.event_id,
-            dedup_key=envelope.dedup_key,
-            event_type=envelope.event_type,
-            schema=envelope.schema,
-            tenant_key=envelope.tenant_key,
-            chat_id=envelope.chat_id,
-            actor_open_id=envelope.actor_open_id,
-            body=envelope.body,
-            transport=transport,
-            created_at=envelope.created_at or now,
-            received_at=now,
-            delivery_times=[now.isoformat()],
-        )
-        event.late = now - event.created_at > timedelta(seconds=settings.LATE_AFTER_SECONDS)
-        found = insert(
-            event,
+        arrival = Arrival(bot, envelope, transport)
+        self.receive_all([arrival])
+        if arrival.event is None:
+            raise IntegrityError("DO UPDATE returned no row")
+        if arrival.event.deliveries == 1 and envelope.dedup_key != envelope.event_id:
+            return self._the_one_with_its_event_id(arrival.event)
+        return arrival.event
+
+    def receive_all(self, arrivals: Sequence[Arrival]) -> None:
+        """The same for several, in one statement; no two of them may have one `key`."""
+        found = insert_all(
+            Event,
+            [arrival.columns for arrival in arrivals],
             on_conflict="(bot_id, dedup_key) DO UPDATE SET deliveries = existing.deliveries + 1, "
             + _APPEND_TIME[connection.vendor],
-            returning="id, status, deliveries, tries, late, received_at",
+            returning="bot_id, dedup_key, id, status, deliveries, tries, late",
         )
-        if found is None:
-            raise IntegrityError("DO UPDATE returned no row")
-        event.pk, event.status, event.deliveries, event.tries, event.late, event.received_at = found
-        if event.deliveries == 1 and event.dedup_key != event.event_id:
-            return self._the_one_with_its_event_id(event)
-        return event
+        stored = {row[:2]: row[2:] for row in found}
+        for arrival in arrivals:
+            arrival.event = event = Event(bot=arrival.bot, **arrival.columns)
+            event.pk, event.status, event.deliveries, event.tries, late = stored[arrival.key]
+            event.late = bool(late)
 
     def _the_one_with_its_event_id(self, event: Event) -> Event:
         """A message is told apart by its message_id; one whose event_id is known is a duplicate all the same."""

@@ -1,37 +1,81 @@
-"""How a row is written where Django's own ways cost more queries, or cannot tell what they did."""
+"""How rows are written where Django's own ways cost more queries, or cannot tell what they did."""
 
+import json
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from functools import cache
 from typing import Any
 
 from django.db import connection, models
 
 
-def insert(row: models.Model, *, on_conflict: str, returning: str) -> tuple[Any, ...] | None:
-    """One `INSERT ... ON CONFLICT ... RETURNING` of a row; None where the conflict left nothing to return.
+def insert_all(
+    model: type[models.Model], rows: Sequence[Mapping[str, Any]], *, on_conflict: str, returning: str
+) -> list[tuple[Any, ...]]:
+    """One `INSERT ... ON CONFLICT ... RETURNING` for all rows, each {attname: JSON or datetime} without the key.
 
-    `bulk_create(ignore_conflicts=True)` cannot tell whether it inserted, and `get_or_create` takes four queries.
+    The rows travel as one JSON array: one parameter and one statement, however many there are. Columns that a row
+    leaves out take their field's default. `existing` names the row that is in the way.
     """
-    fields = [field for field in row._meta.concrete_fields if not field.primary_key]
-    quote = connection.ops.quote_name
-    values = [field.get_db_prep_save(field.pre_save(row, add=True), connection) for field in fields]
-    columns = ", ".join(quote(str(field.column)) for field in fields)
-    holders = ", ".join(["%s"] * len(fields))
-    sql = (
-        f"INSERT INTO {quote(row._meta.db_table)} AS existing ({columns}) VALUES ({holders})"  # noqa: S608
-        f" ON CONFLICT {on_conflict} RETURNING {returning}"
-    )
+    defaults = _defaults(model)
+    document = json.dumps([{**defaults, **row} for row in rows], default=_time_text)
     with connection.cursor() as cursor:
-        cursor.execute(sql, values)
-        found: tuple[Any, ...] | None = cursor.fetchone()
+        cursor.execute(_statement(model, connection.vendor, on_conflict, returning), [document])
+        found: list[tuple[Any, ...]] = cursor.fetchall()
     return found
 
 
+@cache
+def _statement(model: type[models.Model], vendor: str, on_conflict: str, returning: str) -> str:
+    """PostgreSQL and SQLite differ in how a JSON array becomes rows."""
+    quote = connection.ops.quote_name
+    fields = _fields(model)
+    columns = ", ".join(quote(str(field.column)) for field in fields)
+    if vendor == "postgresql":
+        types = ", ".join(f"{quote(field.attname)} {field.db_type(connection)}" for field in fields)
+        source = f"SELECT {', '.join(quote(field.attname) for field in fields)} FROM jsonb_to_recordset(%s::jsonb) AS arrived ({types})"  # noqa: E501, S608
+    else:
+        values = ", ".join(_sqlite_value(field) for field in fields)
+        source = f"SELECT {values} FROM json_each(%s) WHERE true"  # noqa: S608 (WHERE: or ON would mean a join)
+    return (
+        f"INSERT INTO {quote(model._meta.db_table)} AS existing ({columns}) {source}"
+        f" ON CONFLICT {on_conflict} RETURNING {returning}"
+    )
+
+
+def _sqlite_value(field: Any) -> str:
+    value = f"json_extract(value, '$.{field.attname}')"
+    # A column that holds JSON keeps its text with the quotes; null is no value.
+    return f"NULLIF(json_quote({value}), 'null')" if isinstance(field, models.JSONField) else value
+
+
+@cache
+def _fields(model: type[models.Model]) -> tuple[Any, ...]:
+    return tuple(field for field in model._meta.concrete_fields if not field.primary_key)
+
+
+@cache
+def _defaults(model: type[models.Model]) -> Mapping[str, Any]:
+    return {field.attname: field.get_default() for field in _fields(model)}
+
+
+def _time_text(value: datetime) -> str:
+    adapted = connection.ops.adapt_datetimefield_value(value)
+    return adapted if isinstance(adapted, str) else value.isoformat()
+
+
 def insert_once(row: models.Model) -> bool:
-    """Inserts the row unless a unique key forbids it; True and `row.pk` set if it was inserted."""
-    found = insert(row, on_conflict="DO NOTHING", returning="id")
-    if found is None:
-        return False
-    row.pk = found[0]
-    return True
+    """Inserts the row unless a unique key forbids it; True and `row.pk` set if it was inserted.
+
+    `bulk_create(ignore_conflicts=True)` cannot tell whether it inserted, and `get_or_create` takes four queries.
+    """
+    values = {
+        field.attname: field.get_prep_value(field.pre_save(row, add=True)) for field in _fields(type(row))
+    }
+    found = insert_all(type(row), [values], on_conflict="DO NOTHING", returning="id")
+    if found:
+        row.pk = found[0][0]
+    return bool(found)
 
 
 def storable(text: str) -> str:

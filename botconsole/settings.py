@@ -84,8 +84,8 @@ SEALING_KEYS = [key.strip() for key in secret("SEALING_KEYS").split(",") if key.
 # --- Receiving and sending ------------------------------------------------------------------------------
 # Feishu pushes an event again for up to 7 hours; older signatures are refused.
 WEBHOOK_MAX_AGE_SECONDS = number("WEBHOOK_MAX_AGE_SECONDS", 8 * 3600)
-# How long a web process goes by what it knows of a bot before it asks the database again.
-BOT_KNOWN_SECONDS = number("BOT_KNOWN_SECONDS", 1, at_least=0)
+# How long a process goes by what it has read of bots and templates before it asks the database again.
+REMEMBER_SECONDS = number("REMEMBER_SECONDS", 1, at_least=0)
 LATE_AFTER_SECONDS = number("LATE_AFTER_SECONDS", 3600)
 # Chats from which /incident may open one, separated by commas. Empty: every chat with a bot.
 INCIDENT_OPENING_CHATS = env.list("INCIDENT_OPENING_CHATS", default=[])

@@ -4,7 +4,6 @@
 """
 
 import logging
-import time
 from collections.abc import Callable, Mapping
 from datetime import timedelta
 from typing import Any
@@ -19,6 +18,7 @@ from django.views.decorators.csrf import csrf_exempt
 from .dispatch import accept
 from .envelope import Challenge, Envelope, RefusedError, open_envelope
 from .models import Bot, Refusal
+from .remembered import Remembered
 from .sealed import UnsealError
 
 log = logging.getLogger(__name__)
@@ -96,20 +96,13 @@ def _open(bot: Bot, environ: Environ, body: bytes) -> Envelope | Challenge:
     return open_envelope(bot, headers, body, now=timezone.now(), max_age=max_age)
 
 
-# slug -> when to ask again, and the bot of that request URL.
-_known: dict[str, tuple[float, Bot | None]] = {}
+def _ask_for_bot(slug: str) -> Bot | None:
+    """The bot of a request URL; without a slug, the only bot there is."""
+    bots = list(Bot.objects.filter(slug=slug) if slug else Bot.objects.all()[:2])
+    return bots[0] if len(bots) == 1 else None
 
 
-def find_bot(slug: str, *, anew: bool = False) -> Bot | None:
-    """The bot of a request URL, as it was BOT_KNOWN_SECONDS ago at most; without a slug, the only bot there is."""
-    now = time.monotonic()
-    until, bot = _known.get(slug, (0.0, None))
-    if anew or now >= until:
-        bots = list(Bot.objects.filter(slug=slug) if slug else Bot.objects.all()[:2])
-        bot = bots[0] if len(bots) == 1 else None
-        if bot is not None:  # strangers may ask for any number of others
-            _known[slug] = (now + settings.BOT_KNOWN_SECONDS, bot)
-    return bot
+find_bot = Remembered(_ask_for_bot)
 
 
 def _record(bot: Bot, reason: Exception, environ: Environ) -> None:

@@ -17,6 +17,7 @@ from django.utils.translation import gettext_lazy as _
 from events.cards import JSON, CardError, parse, render, unknown_variables
 from events.envelope import ID_LENGTH
 from events.models import Bot
+from events.remembered import Remembered
 
 from .variables import VARIABLES, sample_variables
 
@@ -29,11 +30,21 @@ class Trigger(models.TextChoices):
     BOT_JOINED = "bot_joined", _("the bot is added to a group")
 
 
+def _ask_for_enabled(where: tuple[int, str]) -> list[WelcomeTemplate]:
+    bot_pk, trigger = where
+    return list(WelcomeTemplate.objects.filter(bot=bot_pk, trigger=trigger, enabled=True).order_by("-pk"))
+
+
+_enabled = Remembered(_ask_for_enabled)
+
+
 class WelcomeTemplateQuerySet(models.QuerySet["WelcomeTemplate"]):
     def best_for(self, bot: Bot, trigger: str, chat_id: str) -> WelcomeTemplate | None:
-        """The enabled template that greets here: one that names the chat before one for all, then the newest."""
-        candidates = self.filter(bot=bot, trigger=trigger, enabled=True).order_by("-pk")
-        fitting = [template for template in candidates if template.greets_in(chat_id)]
+        """The enabled template that greets here: one that names the chat before one for all, then the newest.
+
+        One saved less than REMEMBER_SECONDS ago may not be known yet.
+        """
+        fitting = [template for template in _enabled((bot.pk, trigger)) if template.greets_in(chat_id)]
         return max(fitting, key=lambda template: bool(template.chat_ids), default=None)
 
 

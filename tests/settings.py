@@ -15,4 +15,4 @@ for name in ("APP_ID", "APP_SECRET", "VERIFICATION_TOKEN", "ENCRYPT_KEY", "DOMAI
 from botconsole.settings import *  # noqa: E402, F403
 
 PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
-BOT_KNOWN_SECONDS = 0  # a test changes its bot and pushes at once
+REMEMBER_SECONDS = 0  # a test changes its bot and pushes at once

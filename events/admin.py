@@ -11,12 +11,14 @@ from django.utils.translation import gettext_lazy as _
 from . import connectionadmin  # noqa: F401 - registers the fleet page
 from .adminrows import ReadOnlyAdmin, moment
 from .eventadmin import EventAdmin
-from .models import Event, OutboxItem, Refusal
+from .models import Event, OutboxItem, Refusal, Replay
 from .outboxadmin import OutboxAdmin
+from .replayadmin import ReplayAdmin
 from .words import refusal_words
 
 admin.site.register(Event, EventAdmin)
 admin.site.register(OutboxItem, OutboxAdmin)
+admin.site.register(Replay, ReplayAdmin)
 
 
 @admin.register(Refusal)

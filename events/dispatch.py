@@ -112,11 +112,11 @@ def _key(arrival: Arrival) -> tuple[int, str]:
 _commit_ignored = GroupCommit(lambda arrivals: Event.objects.receive_all(arrivals), key=_key)
 
 
-def dispatch(event: Event) -> Reaction:
+def dispatch(event: Event, running: Running | None = None) -> Reaction:
     """Runs the handler of an event inside the caller's transaction; raises HandlerError."""
     started = time.monotonic()
     try:
-        with handling(Running(event)):
+        with handling(running or Running(event)):
             reaction = _react(event) if event.bot.enabled else ignored(BOT_DISABLED)
     except Exception as error:
         raise HandlerError(_ms_since(started)) from error

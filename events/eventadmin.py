@@ -72,7 +72,7 @@ class EventAdmin(ReadOnlyAdmin[Event]):
     list_select_related = ("bot",)
     search_fields = ("event_id",)
     search_help_text = _("Event id, message id, chat id, open_id or a name.")
-    actions = ("run_again",)
+    actions = ("run_again", "replay")
     chat_field = "chat_id"
 
     def get_changelist(self, request: HttpRequest, **kwargs: Any) -> type[ChangeList]:
@@ -153,6 +153,15 @@ class EventAdmin(ReadOnlyAdmin[Event]):
         level = messages.WARNING if bad or not events else messages.SUCCESS
         messages.add_message(request, level, text % {"count": len(events), "bad": bad})
 
+    @admin.action(description=_("Replay…"), permissions=["replay"])
+    def replay(self, request: HttpRequest, queryset: QuerySet[Event]) -> HttpResponse:
+        """Leads to the page that asks for a replay of the selected events."""
+        keys = ",".join(map(str, queryset.order_by("pk").values_list("pk", flat=True)[: self.list_per_page]))
+        return HttpResponseRedirect(f"{reverse('admin:events_replay_new')}?events={keys}")
+
+    def has_replay_permission(self, request: HttpRequest) -> bool:
+        return request.user.has_perm("events.replay_event")
+
     @method_decorator(require_POST)
     def rerun_view(self, request: HttpRequest, pk: int) -> HttpResponse:
         """POST: runs one failed event again."""
@@ -197,6 +206,8 @@ class EventAdmin(ReadOnlyAdmin[Event]):
 def event_marks(event: Event) -> list[SafeString]:
     """The event's status, and what is out of the ordinary about its delivery."""
     marks = [pill(event.status, event.get_status_display())]
+    if event.is_simulated:
+        marks.append(pill("simulated", gettext("simulated")))
     if event.late:
         marks.append(pill("late", gettext("late")))
     if event.deliveries > 1:

@@ -88,7 +88,7 @@ class OutboxAdmin(ReadOnlyAdmin[OutboxItem]):
 
     @admin.display(description=_("status"))
     def state(self, item: OutboxItem) -> SafeString:
-        return pill(item.status, item.get_status_display())
+        return format_html("{} {}", pill(item.status, item.get_status_display()), replay_mark(item))
 
     @admin.display(description=_("tries"))
     def tries(self, item: OutboxItem) -> int:
@@ -143,6 +143,7 @@ class OutboxAdmin(ReadOnlyAdmin[OutboxItem]):
             "subtitle": None,
             "item": item,
             "mark": pill(item.status, item.get_status_display()),
+            "replay_mark": replay_mark(item),
             "chat_name": names.get(item.target, ""),
             "picture": picture(item),
             "tree": tree(item.arguments),
@@ -174,7 +175,7 @@ def outbox_line(item: OutboxItem, chat: str = "") -> dict[str, Any]:
     return {
         "url": reverse("admin:events_outboxitem_change", args=[item.pk]),
         "words": call_words(item.call, item.arguments),
-        "mark": pill(item.status, item.get_status_display()),
+        "mark": format_html("{} {}", pill(item.status, item.get_status_display()), replay_mark(item)),
         "at": moment(item.sent_at or item.created_at),
         "problem": error_words(item),
         "target": chat or short_id(item.target),
@@ -198,6 +199,15 @@ def picture(item: OutboxItem) -> SafeString | str:
         return str(content["text"])
     people = people_in(item.cause) if item.cause else {}
     return mark_safe(draw(content, people=people, locale=card_language()))  # draw escapes  # noqa: S308
+
+
+def replay_mark(item: OutboxItem) -> SafeString | str:
+    """On an outbox item's page: that a replay made it, and whether it was made before."""
+    if item.replay_id is None:
+        return ""
+    words = _("sent again by replay #%d") if item.is_sent_again else _("queued by replay #%d")
+    url = reverse("admin:events_replay_change", args=[item.replay_id])
+    return format_html('<a href="{}">{}</a>', url, pill("again", str(words) % item.replay_id))
 
 
 def admin_url(row: Any) -> str:

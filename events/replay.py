@@ -23,7 +23,7 @@ from django.utils import timezone
 from . import dispatch
 from .dispatch import Handler, Reaction, ignored, routes
 from .eventfilter import EventFilter
-from .models import AGAIN, Event, EventText, OutboxItem, PlannedCall, Replay, insert_once, storable
+from .models import AGAIN, Bot, Event, EventText, OutboxItem, PlannedCall, Replay, insert_once, storable
 from .outbox import uuid_of
 from .running import Running, handling
 
@@ -212,20 +212,27 @@ def matching(selection: Selection, *, above: int, below: int) -> QuerySet[Event]
     return EventFilter.from_query(selection["filter"]).queryset(above=above, below=below)
 
 
+def selection_of(chosen: EventFilter | Collection[int]) -> dict[str, Any]:
+    """What is kept of a choice; a bot by its name, too, for those who read it."""
+    if not isinstance(chosen, EventFilter):
+        return {"events": sorted(set(chosen))}
+    bot = Bot.objects.filter(pk=chosen.bot).values_list("name", flat=True).first() if chosen.bot else None
+    return {"filter": chosen.as_json(), **({"bot": bot or chosen.bot} if chosen.bot else {})}
+
+
 def ask(chosen: EventFilter | Collection[int], **row: Any) -> Replay:
     """A replay of what is chosen, as the log is now: events that come in later are not its."""
-    newest = Event.objects.order_by("-pk").values_list("pk", flat=True).first() or 0
+    selection = selection_of(chosen)
     if isinstance(chosen, EventFilter):
         if chosen.reads_texts:
             EventText.objects.catch_up()
-        first, until = chosen.stretch
-        last = newest if until is None else min(newest, until - 1)
-        row |= {"selection": {"filter": chosen.as_json()}, "first": first or 0, "last": last}
+        newest = Event.objects.order_by("-pk").values_list("pk", flat=True).first() or 0
+        above, until = chosen.stretch
+        first, last = above or 0, newest if until is None else min(newest, until - 1)
     else:
-        events = sorted(set(chosen))
-        first, last = (events[0] - 1, events[-1]) if events else (0, 0)
-        row |= {"selection": {"events": events}, "first": first, "last": last}
-    return Replay.objects.create(cursor=row["first"], **row)
+        keys = selection["events"]
+        first, last = (keys[0] - 1, keys[-1]) if keys else (0, 0)
+    return Replay.objects.create(selection=selection, first=first, last=last, cursor=first, **row)
 
 
 def step(replay_pk: int, now: datetime | None = None) -> int:

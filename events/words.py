@@ -76,6 +76,22 @@ OUTCOMES: tuple[tuple[str, Text], ...] = (
         r"too late to greet: (?P<delay>.+) hours after it happened",
         _("too late to greet: %(delay)s hours after it happened"),
     ),
+    (
+        r"a command is obeyed once, when it is written",
+        _("a command is obeyed once, when it is written"),
+    ),
+    (
+        r"a press acts once, for the person who made it",
+        _("a press acts once, for the person who made it"),
+    ),
+    (
+        r"it says how a chat was, which may be otherwise by now",
+        _("it says how a chat was, which may be otherwise by now"),
+    ),
+    (
+        r"nobody has said whether this handler may run twice",
+        _("nobody has said whether this handler may run twice"),
+    ),
     (r"the worker stopped during this try", _("the worker stopped during this try")),
 )
 _KEY = _("the signature does not match: is the Encrypt Key the one in Feishu's console?")

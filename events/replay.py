@@ -291,7 +291,8 @@ def _run_some(replay: Replay, run: Callable[[Replay, Event], Outcome], now: date
 
 def _try_one(replay: Replay, event: Event) -> Outcome:
     outcome = _without_doubles(replay, try_out(event, replay))
-    if int(replay.tried.get("events", 0)) < SAMPLE:
+    # The sample is not read with every step of a long dry run: only while it may be too short.
+    if int(replay.tried.get("events", 0)) < SAMPLE and len(replay.sample) < SAMPLE:
         replay.sample.append(asdict(outcome))
     return outcome
 

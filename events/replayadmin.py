@@ -36,7 +36,10 @@ EVENTS_NAMED = 10
 
 class ReplayForm(forms.Form):
     why = forms.CharField(
-        label=_("Why"), max_length=300, help_text=_("Kept with the replay, for those who read it later.")
+        label=_("Why"),
+        max_length=300,
+        widget=forms.TextInput(attrs={"class": "vTextField"}),
+        help_text=_("Kept with the replay, for those who read it later."),
     )
     send_again = forms.BooleanField(
         label=_("Send again what was sent before"),

@@ -48,6 +48,14 @@ FILTERS: Mapping[str, Text] = {
     "until": _("until"),
     "q": _("search"),
 }
+CHOSEN: Mapping[tuple[str, str], Text] = {
+    **{("status", status): words for status, words in Event.Status.choices},
+    ("delivery", "late"): _("Came late"),
+    ("delivery", "again"): _("Delivered more than once"),
+    ("transport", "webhook"): _("webhook"),
+    ("transport", "long_connection"): _("long connection"),
+    ("transport", "simulated"): _("simulated"),
+}
 
 
 @dataclass(frozen=True)
@@ -74,7 +82,8 @@ def selection_words(selection: engine.Selection) -> str:
 def _chosen(name: str, value: str) -> str:
     if name == "type":
         return type_words(value) or value
-    return value.replace("T", " ")[:16] if name in ("since", "until") else value
+    words = CHOSEN.get((name, value))
+    return str(words) if words else value.replace("T", " ")[:16] if name in ("since", "until") else value
 
 
 def status_pill(replay: Replay) -> SafeString:

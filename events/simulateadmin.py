@@ -27,6 +27,9 @@ MOST_PEOPLE = 50
 LONGEST_JSON = 20_000
 
 
+WIDE = {"class": "vTextField"}
+
+
 class SimulateForm(forms.Form):
     bot = forms.ModelChoiceField(label=_("Bot"), queryset=Bot.objects.all(), empty_label=None)
     type = forms.ChoiceField(label=_("Type"), choices=lambda: list(simulate.types().items()))
@@ -34,6 +37,7 @@ class SimulateForm(forms.Form):
         label=_("Chat"),
         regex=f"^{IDENTIFIER.pattern}$",
         max_length=ID_LENGTH,
+        widget=forms.TextInput(attrs=WIDE),
         help_text=_("A chat id (oc_...). What the bot sends because of the event goes there."),
         error_messages={"invalid": _("A chat id has letters, digits, - and _ only.")},
     )
@@ -52,12 +56,14 @@ class SimulateForm(forms.Form):
         label=_("Text"),
         required=False,
         max_length=2000,
+        widget=forms.TextInput(attrs=WIDE),
         help_text=_("Of the message; or the chat's new name, the emoji, the menu's event key."),
     )
     message_id = forms.RegexField(
         label=_("Message"),
         regex=f"^{IDENTIFIER.pattern}$",
         max_length=ID_LENGTH,
+        widget=forms.TextInput(attrs=WIDE),
         required=False,
         help_text=_("A message id (om_...), for what happens to a message or a card."),
         error_messages={"invalid": _("A message id has letters, digits, - and _ only.")},

@@ -92,7 +92,11 @@ def test_the_menu_leads_everywhere_a_viewer_may_go(viewer, label):
 
 def test_the_menu_hides_what_one_may_not_see(client_of):
     client = client_of("guest", ["view_event"])
-    assert [entry["words"] for entry in client.get(HOME).context["menu"]] == ["Overview", "Event log"]
+    assert [entry["words"] for entry in client.get(HOME).context["menu"]] == [
+        "Overview",
+        "Event log",
+        "Replays",
+    ]
     assert text_of(client)
 
 

@@ -269,7 +269,7 @@ def _locked(replay_pk: int, now: datetime) -> Replay | None:
 
 def _run_some(replay: Replay, run: Callable[[Replay, Event], Outcome], now: datetime, limit: int) -> int:
     """The events in the next stretch of the log, as many as time and pace allow; at least 1, for a step made."""
-    end = min(replay.cursor + STRETCH, replay.last)
+    end = replay.last if "events" in replay.selection else min(replay.cursor + STRETCH, replay.last)
     keys = matching(replay.selection, above=replay.cursor, below=end + 1).order_by("pk")
     found = list(keys.values_list("pk", flat=True)[:limit])
     rows = Event.objects.select_related("bot").filter(pk__in=found).order_by("pk")

@@ -156,7 +156,7 @@ class _PlayError(Exception):
 
 def _reaction(event: Event) -> Reaction:
     try:
-        return _react(event) if event.bot.enabled else ignored("the bot is disabled")
+        return _react(event) if event.bot.enabled else ignored(dispatch.BOT_DISABLED)
     except OperationalError:
         raise  # a database that is away, or a deadlock: not the event's fault, it is played again
     except Exception as error:
@@ -174,7 +174,7 @@ def _react(event: Event) -> Reaction:
             reaction = None
         if reaction is not None:
             return reaction
-    return ignored("no handler for this type")
+    return ignored(dispatch.NO_HANDLER)
 
 
 def _would_react(handler: Handler, event: Event) -> bool:

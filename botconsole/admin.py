@@ -19,7 +19,7 @@ from django.utils.translation import gettext_lazy as _
 
 from events.adminrows import moment
 from events.botadmin import BotAdmin, setup_guide, state_pill, transport_warning
-from events.eventadmin import event_marks
+from events.eventrows import event_marks
 from events.forms import BotForm
 from events.models import SEEN_LATELY, Bot, Event, Heartbeat, OutboxItem, Refusal
 from events.outboxadmin import outbox_line

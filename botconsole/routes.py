@@ -51,6 +51,7 @@ RESULT_ROUTES: Mapping[str, Step] = {
     **steps.STEPS,
     **archive.STEPS,
     "person": names.on_person,
+    "chat_name": people.chat_answered,
     "bot": people.bot_answered,
 }
 

@@ -17,7 +17,9 @@ from events.beside import Beside
 from events.delivery import Delivery
 from events.dispatch import sweep
 from events.followup import sweep_follow_ups
-from events.models import EventText, Heartbeat
+from events.models import Heartbeat
+from events.people import ask_wanted
+from events.reading import read_new
 from incidents.exporting import Exporting
 from incidents.models import AlertGroup
 from incidents.reminders import remind
@@ -27,8 +29,9 @@ log = logging.getLogger(__name__)
 HEARTBEAT_SECONDS = 10
 SWEEP_SECONDS = 2
 EXPORT_SECONDS = 1
-TEXTS_SECONDS = 1
 REPLAY_SECONDS = 1
+READ_SECONDS = 1
+NAMES_SECONDS = 2
 REMIND_SECONDS = 15
 FINISH_SECONDS = 30  # below the time a supervisor leaves a process after SIGTERM (compose.yaml: 40 s)
 AWAY_SECONDS = 1
@@ -103,10 +106,12 @@ class Worker:
             self._guarded(self._remind)
         if self._is_time_for("exports", EXPORT_SECONDS):
             self._guarded(self._exports.step)
-        if self._is_time_for("texts", TEXTS_SECONDS):
-            self._guarded(EventText.objects.add_new)
         if self._is_time_for("replays", REPLAY_SECONDS):
             self._guarded(self._replays.step)
+        if self._is_time_for("read", READ_SECONDS):
+            self._guarded(read_new)
+        if self._is_time_for("names", NAMES_SECONDS):
+            self._guarded(lambda: ask_wanted(timezone.now()))
         return self._guarded(self._delivery.step)
 
     def _beat(self) -> int:

@@ -106,6 +106,12 @@ def _get_person(arguments: Json, _: str, __: bytes) -> "BaseRequest":
     return GetUserRequest.builder().user_id(arguments["open_id"]).user_id_type("open_id").build()
 
 
+def _get_chat(arguments: Json, _: str, __: bytes) -> "BaseRequest":
+    from lark_oapi.api.im.v1 import GetChatRequest
+
+    return GetChatRequest.builder().chat_id(arguments["chat_id"]).build()
+
+
 def _get_bot(_: Json, __: str, ___: bytes) -> "BaseRequest":
     from lark_oapi import AccessTokenType, BaseRequest, HttpMethod
 
@@ -142,5 +148,6 @@ CALLS: Mapping[str, Build] = {
     "dissolve_chat": _dissolve_chat,
     "leave_chat": _leave_chat,
     "get_person": _get_person,
+    "get_chat": _get_chat,
     "get_bot": _get_bot,
 }

@@ -14,7 +14,7 @@ from django.utils import timezone
 
 from .envelope import Envelope
 from .groupcommit import GroupCommit
-from .models import Arrival, Bot, Event
+from .models import HANDLER_LENGTH, Arrival, Bot, Event
 from .running import Running, handling
 
 log = logging.getLogger(__name__)
@@ -54,9 +54,9 @@ def left_out(summary: str) -> Reaction:
 class HandlerError(Exception):
     """A handler raised; `__cause__` is what it raised. Its writes must be rolled back."""
 
-    def __init__(self, duration_ms: int) -> None:
+    def __init__(self, duration_ms: int, handler: str) -> None:
         super().__init__(duration_ms)
-        self.duration_ms = duration_ms
+        self.duration_ms, self.handler = duration_ms, handler
 
 
 @cache
@@ -85,7 +85,9 @@ def accept(bot: Bot, envelope: Envelope, *, transport: str) -> Mapping[str, Any]
         with transaction.atomic():
             event = Event.objects.receive(bot, envelope, transport=transport)
             if event.is_waiting:
-                event.fail(_cause(failure), getattr(failure, "duration_ms", 0))
+                event.fail(
+                    _cause(failure), getattr(failure, "duration_ms", 0), getattr(failure, "handler", "")
+                )
         reaction = None
     _log(event, reaction)
     return reaction.reply if reaction else {}
@@ -119,15 +121,17 @@ def dispatch(event: Event, running: Running | None = None) -> Reaction:
         with handling(running or Running(event)):
             reaction = _react(event) if event.bot.enabled else ignored(BOT_DISABLED)
     except Exception as error:
-        raise HandlerError(_ms_since(started)) from error
+        raise HandlerError(_ms_since(started), event.handler) from error
     event.finish(reaction.status, reaction.summary, _ms_since(started))
     return reaction
 
 
 def _react(event: Event) -> Reaction:
     for handler in routes().get(event.event_type, ()):
+        event.handler = f"{handler.__module__}.{handler.__qualname__}"[:HANDLER_LENGTH]
         if (reaction := handler(event)) is not None:
             return reaction
+    event.handler = ""
     return ignored(NO_HANDLER)
 
 
@@ -158,7 +162,9 @@ def rerun(event_pk: int) -> Event | None:
             if event is None:
                 return None
             if event.is_waiting:
-                event.fail(_cause(failure), getattr(failure, "duration_ms", 0))
+                event.fail(
+                    _cause(failure), getattr(failure, "duration_ms", 0), getattr(failure, "handler", "")
+                )
         reaction = None
     _log(event, reaction)
     return event

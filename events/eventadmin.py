@@ -1,137 +1,90 @@
 """The operator's pages of the event log: what came in, what was made of it, and "run again" for what failed."""
 
-from datetime import datetime
 from typing import Any
 
 from django.contrib import admin, messages
 from django.contrib.admin.views.main import ChangeList
 from django.core.exceptions import PermissionDenied
-from django.db.models import F, Q, QuerySet, TextField
-from django.db.models.functions import Cast
-from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
+from django.db.models import QuerySet
+from django.http import HttpRequest, HttpResponse, HttpResponseRedirect, JsonResponse
+from django.http.response import HttpResponseBase
 from django.shortcuts import get_object_or_404
+from django.template.loader import render_to_string
 from django.urls import URLPattern, path, reverse
 from django.utils import timezone
 from django.utils.decorators import method_decorator
-from django.utils.html import format_html, format_html_join
-from django.utils.safestring import SafeString
 from django.utils.translation import gettext, ngettext
 from django.utils.translation import gettext_lazy as _
-from django.views.decorators.http import require_POST
+from django.views.decorators.http import require_POST, require_safe
 
-from .adminrows import RUN_AT_ONCE, NamedChatsList, ReadOnlyAdmin, moment, newest_containing, pill, two_lines
+from .adminrows import RUN_AT_ONCE, ReadOnlyAdmin
 from .dispatch import rerun
-from .jsontree import pretty, tree
-from .models import Bot, Event, OutboxItem
-from .outboxadmin import outbox_line
-from .words import (
-    EVENT_TYPES,
-    chat_name,
-    event_words,
-    outcome_words,
-    people_in,
-    people_words,
-    short_id,
-    type_words,
-)
+from .eventchangelist import EventList, cursors
+from .eventexport import exported
+from .eventfilter import EventFilter, FilterError
+from .eventlist import newer_than, newest_key
+from .eventpage import event_page
+from .eventrows import event_lines
+from .models import Event
+from .reading import catch_up
+from .words import outcome_words
 
-
-class TypeFilter(admin.SimpleListFilter):
-    """The known types in words; asks the database nothing."""
-
-    title = _("type")
-    parameter_name = "type"
-
-    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
-        return [(event_type, str(words)) for event_type, words in EVENT_TYPES.items()] + [
-            ("other", gettext("Other"))
-        ]
-
-    def queryset(self, request: HttpRequest, queryset: QuerySet[Event]) -> QuerySet[Event]:
-        if self.value() == "other":
-            return queryset.exclude(event_type__in=EVENT_TYPES)
-        return queryset.filter(event_type=self.value()) if self.value() else queryset
-
-
-class LateFilter(admin.SimpleListFilter):
-    title = _("late")
-    parameter_name = "late"
-
-    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
-        return [("1", gettext("Came late")), ("more", gettext("Delivered more than once"))]
-
-    def queryset(self, request: HttpRequest, queryset: QuerySet[Event]) -> QuerySet[Event]:
-        choices = {"1": Q(late=True), "more": Q(deliveries__gt=1)}
-        return queryset.filter(choices.get(self.value() or "", Q()))
+ROWS_SENT = 50
+# Transactions that began earlier may commit later: the live tail looks at so many keys again.
+KEYS_SENT_AGAIN = 50
 
 
 class EventAdmin(ReadOnlyAdmin[Event]):
-    list_display = ("received", "what", "chat", "who", "state", "outcome")
-    list_display_links = ("received", "what")
-    list_filter = ("status", "bot", TypeFilter, LateFilter, "received_at")
-    list_select_related = ("bot",)
-    search_fields = ("event_id",)
-    search_help_text = _("Event id, message id, chat id, open_id or a name.")
+    list_display = ("event_id",)
     actions = ("run_again", "replay")
-    chat_field = "chat_id"
+
+    class Media:
+        js = ("botconsole/events.js",)
 
     def get_changelist(self, request: HttpRequest, **kwargs: Any) -> type[ChangeList]:
-        return NamedChatsList
+        return EventList
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Event]:
         return super().get_queryset(request).readable_by(request.user)  # type: ignore[attr-defined,no-any-return]
 
     def get_urls(self) -> list[URLPattern]:
-        view = self.admin_site.admin_view(self.rerun_view)
-        return [path("<int:pk>/rerun/", view, name="events_event_rerun"), *super().get_urls()]
+        view = self.admin_site.admin_view
+        return [
+            path("<int:pk>/rerun/", view(self.rerun_view), name="events_event_rerun"),
+            path("new/", view(self.new_view), name="events_event_new"),
+            path("export/", view(self.export_view), name="events_event_export"),
+            *super().get_urls(),
+        ]
 
-    def get_search_results(
-        self, request: HttpRequest, queryset: QuerySet[Event], search_term: str
-    ) -> tuple[QuerySet[Event], bool]:
-        """Ids by their indexes; all else among the newest events."""
-        term = search_term.strip()
-        if not term:
-            return queryset, False
-        if term.startswith("oc_"):
-            return queryset.filter(chat_id=term), False
-        bots = list(Bot.objects.values_list("pk", flat=True))  # the unique keys begin with the bot
-        # The second index holds only events whose dedup_key is not their id.
-        by_event_id = Q(bot__in=bots, event_id=term) & ~Q(dedup_key=F("event_id"))
-        known = Q(bot__in=bots, dedup_key=term) | by_event_id
-        if queryset.filter(known).exists():
-            return queryset.filter(known), False
-        text = queryset.annotate(body_text=Cast("body", TextField()))
-        return text.filter(newest_containing(queryset, "body_text", term)), False
+    @method_decorator(require_safe)
+    def new_view(self, request: HttpRequest) -> HttpResponse:
+        """GET: the rows of events that match and came after a key, as JSON; for the live tail."""
+        if not self.has_view_permission(request):
+            raise PermissionDenied
+        try:
+            chosen = EventFilter.from_query(request.GET.dict())
+            after = cursors(request)[1]
+        except FilterError as error:
+            return JsonResponse({"problem": str(error)}, status=400)
+        if chosen.reads_texts:
+            catch_up()
+        newest = newest_key()
+        again = max(0, (newest if after is None else after) - KEYS_SENT_AGAIN)
+        events = newer_than(chosen, again, self.get_queryset(request), ROWS_SENT)
+        context = {"lines": event_lines(events), "selectable": self.has_operate_permission(request)}
+        rows = render_to_string("admin/events/event/rows.html", context, request)
+        return JsonResponse({"rows": rows, "newest": newest})
 
-    @admin.display(description=_("received at"), ordering="pk")
-    def received(self, event: Event) -> SafeString:
-        return moment(event.received_at)
-
-    @admin.display(description=_("type"))
-    def what(self, event: Event) -> SafeString:
-        words = type_words(event.event_type)
-        return two_lines(
-            words or event.event_type, f"{event.event_type} · {event.bot.name}" if words else event.bot.name
-        )
-
-    @admin.display(description=_("chat"))
-    def chat(self, event: Event) -> SafeString:
-        name = chat_name(event) or getattr(event, "known_chat", "")
-        return (
-            two_lines(name, short_id(event.chat_id)) if name else format_html("{}", short_id(event.chat_id))
-        )
-
-    @admin.display(description=_("person"))
-    def who(self, event: Event) -> str:
-        return people_words(event)
-
-    @admin.display(description=_("status"))
-    def state(self, event: Event) -> SafeString:
-        return format_html_join(" ", "{}", ((mark,) for mark in event_marks(event)))
-
-    @admin.display(description=_("outcome"))
-    def outcome(self, event: Event) -> str:
-        return outcome_words(event.summary)
+    @method_decorator(require_safe)
+    def export_view(self, request: HttpRequest) -> HttpResponseBase:
+        """GET: everything that matches, streamed; `format` is csv or ndjson."""
+        if not self.has_view_permission(request):
+            raise PermissionDenied
+        try:
+            chosen = EventFilter.from_query(request.GET.dict())
+        except FilterError as error:
+            return HttpResponse(str(error), status=400, content_type="text/plain; charset=utf-8")
+        return exported(chosen, self.get_queryset(request), request.GET.get("format", "csv"))
 
     @admin.action(description=_("Run again now (failed events)"), permissions=["operate"])
     def run_again(self, request: HttpRequest, queryset: QuerySet[Event]) -> None:
@@ -184,39 +137,6 @@ class EventAdmin(ReadOnlyAdmin[Event]):
         self, request: HttpRequest, context: dict[str, Any], *args: Any, **kwargs: Any
     ) -> HttpResponse:
         event: Event = kwargs["obj"]
-        known = Event.objects.filter(chat_id=event.chat_id).chat_names() if event.chat_id else {}
-        caused = OutboxItem.objects.readable_by(request.user).filter(cause=event)
-        context |= {
-            "title": event_words(event, known.get(event.chat_id, "")),
-            "subtitle": None,
-            "event": event,
-            "marks": event_marks(event),
-            "chat_name": chat_name(event) or known.get(event.chat_id, ""),
-            "people": people_in(event).items(),
-            "outcome": outcome_words(event.summary),
-            "tree": tree(event.body),
-            "raw": pretty(event.body),
-            "times": [_time(text) for text in event.delivery_times],
-            "outbox": [outbox_line(item, known.get(item.target, "")) for item in caused],
-            "can_rerun": event.status == Event.Status.FAILED and self.has_operate_permission(request),
-        }
+        context |= event_page(event, request.user)
+        context["can_rerun"] = event.status == Event.Status.FAILED and self.has_operate_permission(request)
         return super().render_change_form(request, context, *args, **kwargs)
-
-
-def event_marks(event: Event) -> list[SafeString]:
-    """The event's status, and what is out of the ordinary about its delivery."""
-    marks = [pill(event.status, event.get_status_display())]
-    if event.is_simulated:
-        marks.append(pill("simulated", gettext("simulated")))
-    if event.late:
-        marks.append(pill("late", gettext("late")))
-    if event.deliveries > 1:
-        marks.append(pill("again", gettext("%(count)d deliveries") % {"count": event.deliveries}))
-    return marks
-
-
-def _time(text: Any) -> datetime | None:
-    try:
-        return datetime.fromisoformat(str(text))
-    except ValueError:
-        return None

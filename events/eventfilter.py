@@ -16,10 +16,12 @@ from django.utils.translation import gettext
 
 from .envelope import ID_LENGTH
 from .eventwords import asked_tokens, is_id
-from .models import Chat, Event, EventText, EventTextQuerySet, Person
-from .words import EVENT_TYPES
+from .models import Bot, Chat, Event, EventText, EventTextQuerySet, Person
+from .words import EVENT_TYPES, TRANSPORTS
 
 PHRASE_LENGTH = 200
+BIGGEST_KEY = 2**63 - 1
+ROWS_KNOWN = 1_000
 NAMES_TRIED = 50  # people and chats whose names contain the phrase
 CLOCKS_APART = timedelta(minutes=1)  # the clocks of two machines that receive events
 
@@ -56,7 +58,7 @@ class EventFilter:
                 raise FilterError(problem)
         for name in ("since", "until"):
             if chosen[name]:
-                chosen[name] = _time(chosen[name]).isoformat()
+                chosen[name] = read_time(chosen[name]).isoformat()
         return cls(**chosen)
 
     def as_json(self) -> dict[str, str]:
@@ -67,13 +69,16 @@ class EventFilter:
         """The same for an address, without the question mark."""
         return urlencode(self.as_json())
 
-    def queryset(self, *, above: int | None = None, below: int | None = None) -> QuerySet[Event]:
-        """The events that match, in no order; with bounds (excluded) on their primary key.
+    def queryset(
+        self, *, above: int | None = None, below: int | None = None, among: QuerySet[Event] | None = None
+    ) -> QuerySet[Event]:
+        """The events that match (`among` those), in no order; with bounds (excluded) on their primary key.
 
         To work through many, go by the primary key in bounded steps, and note the newest key first: events keep
-        coming. A search reads what is searchable: `EventText.objects.catch_up()` takes in the newest.
+        coming. A search reads what is searchable: `reading.catch_up()` takes in the newest.
         """
-        rows = Event.objects.filter(self.conditions, **_between("pk", above, below))
+        every = Event.objects.all() if among is None else among
+        rows = every.filter(self.conditions, **_between("pk", above, below))
         if self.person:
             rows = rows.filter(pk__in=self._texts(above, below).with_id(self.person).values("pk"))
         if self.q:
@@ -92,10 +97,13 @@ class EventFilter:
     @cached_property
     def stretch(self) -> tuple[int | None, int | None]:
         """The primary keys between which the times lie: they grow with the time of receipt, which has no index."""
-        since = first_pk_at(_time(self.since) - CLOCKS_APART) if self.since else 0
-        until = first_pk_at(_time(self.until) + CLOCKS_APART) if self.until else None
-        newest = Event.objects.order_by("-pk").values_list("pk", flat=True).first() or 0
-        return (newest if since is None else since - 1 if since else None, until)
+        above = below = None
+        if self.since:
+            first = first_pk_at(read_time(self.since) - CLOCKS_APART)
+            above = first - 1 if first else BIGGEST_KEY
+        if self.until:
+            below = first_pk_at(read_time(self.until) + CLOCKS_APART)
+        return above, below
 
     @property
     def is_empty(self) -> bool:
@@ -108,9 +116,17 @@ class EventFilter:
 
     @cached_property
     def known_ids(self) -> list[int]:
-        """The events whose own id, or whose message's id, was searched for."""
-        by_id = Event.objects.filter(event_id=self.q).values_list("pk", flat=True)
-        return list(by_id[:NAMES_TRIED]) if self.q and len(self.q) <= ID_LENGTH else []
+        """Where an event's own id or a message's id was searched for: those events, and what else speaks of it."""
+        if not self.q or len(self.q) > ID_LENGTH:
+            return []
+        bots = list(Bot.objects.values_list("pk", flat=True))  # the unique key begins with the bot
+        events = Event.objects.values_list("pk", flat=True)
+        found = {*events.filter(event_id=self.q), *events.filter(bot__in=bots, dedup_key=self.q)}
+        if not found:
+            return []
+        return sorted(
+            found.union(EventText.objects.with_id(self.q).values_list("pk", flat=True)[:ROWS_KNOWN])
+        )
 
     @cached_property
     def named_ids(self) -> set[str]:
@@ -169,13 +185,13 @@ CONDITIONS: Mapping[str, Callable[[str], Q]] = {
     "chat": lambda value: Q(chat_id=value),
     "transport": lambda value: Q(transport=value),
     "delivery": lambda value: DELIVERIES[value],
-    "since": lambda value: Q(received_at__gte=_time(value)),
-    "until": lambda value: Q(received_at__lt=_time(value)),
+    "since": lambda value: Q(received_at__gte=read_time(value)),
+    "until": lambda value: Q(received_at__lt=read_time(value)),
 }
 CHOICES: Mapping[str, tuple[str, ...]] = {
     "status": tuple(Event.Status.values),
     "delivery": tuple(DELIVERIES),
-    "transport": ("webhook", "long_connection", "simulated"),
+    "transport": tuple(TRANSPORTS),
 }
 
 
@@ -200,13 +216,13 @@ def _problem(name: str, value: str) -> str:
 
 def _time_problem(value: str) -> str:
     try:
-        _time(value)
+        read_time(value)
     except ValueError:
         return gettext("“%(value)s” is no time: write 2026-11-21 or 2026-11-21 14:30.") % {"value": value}
     return ""
 
 
-def _time(value: str) -> datetime:
+def read_time(value: str) -> datetime:
     """A day or a time, in the console's time zone unless it names one; raises ValueError."""
     at = parse_datetime(value)
     day = parse_date(value) if at is None else None

@@ -145,6 +145,13 @@ def get_person(bot: Bot, *, open_id: str, key: str, **row: Any) -> OutboxItem | 
     return queue(bot, "get_person", target=open_id, arguments={"open_id": open_id}, key=key, **row)
 
 
+def get_chat(bot: Bot, *, chat_id: str, key: str, **row: Any) -> OutboxItem | None:
+    """What the chat API tells of one chat: `name`. Nothing in the chat waits for it."""
+    return queue(
+        bot, "get_chat", target=f"name of {chat_id}"[:128], arguments={"chat_id": chat_id}, key=key, **row
+    )
+
+
 def get_bot(bot: Bot, *, key: str, **row: Any) -> OutboxItem | None:
     """The bot's own profile: `bot.open_id`, as mentions of it carry."""
     return queue(bot, "get_bot", target=bot.app_id, arguments={}, key=key, **row)

@@ -1,7 +1,8 @@
 """Names of people: learned from events, else asked for once a day. Nothing may wait for a name."""
 
 from collections.abc import Iterable, Mapping
-from datetime import timedelta
+from datetime import datetime, timedelta
+from typing import Any
 
 from django.db.models import Q
 from django.utils import timezone
@@ -9,41 +10,33 @@ from django.utils import timezone
 from . import outbox
 from .dispatch import Reaction
 from .envelope import ID_LENGTH, dig, text_at
-from .models import Bot, Event, OutboxItem, Person
+from .models import Bot, Chat, Event, OutboxItem, Person
 from .models.person import NAME_LENGTH
 from .running import running
 
 ASK_AGAIN_AFTER = timedelta(days=1)
-# The contact API does not know this person, or not for this app: nothing that an operator should look at.
+# Questions in the outbox at one time: whoever opens a page of strangers must not hold up what bots have to say.
+ASKED_AT_ONCE = 5
+# The API does not know this person or chat, or not for this app: nothing that an operator should look at.
 NOBODY_CODES = (41050, 41012, 40001)
+NO_CHAT_CODES = (232006, 232009, 232010, 232011, 232008)
+REFUSED_FOR = timedelta(hours=1)
+QUESTIONS = ("get_person", "get_chat")
 
 
 def remember(bot: Bot, names: Mapping[str, str]) -> None:
     """Keeps `{open_id: name}`; writes only what is new, so that a busy chat costs one read."""
-    wanted = {
-        open_id: name.strip()[:NAME_LENGTH]
-        for open_id, name in names.items()
-        if name.strip() and 0 < len(open_id) <= ID_LENGTH
-    }
-    known = _names(bot, wanted)
-    # In one order for everyone: two events that name the same people must not wait for each other.
-    people = [
-        Person(bot=bot, open_id=one, name=wanted[one])
-        for one in sorted(wanted)
-        if known.get(one) != wanted[one]
-    ]
-    if people:
-        Person.objects.bulk_create(
-            people,
-            update_conflicts=True,
-            unique_fields=["bot", "open_id"],
-            update_fields=["name", "seen_at"],
-        )
+    _keep(Person, bot, names)
+
+
+def remember_chats(bot: Bot, names: Mapping[str, str]) -> None:
+    """Keeps `{chat_id: name}` likewise."""
+    _keep(Chat, bot, names)
 
 
 def names(bot: Bot, open_ids: Iterable[str]) -> dict[str, str]:
     """`{open_id: name}` of those whose name is known."""
-    return {open_id: name for open_id, name in _names(bot, open_ids).items() if name}
+    return {open_id: name for open_id, name in _known(Person, bot, open_ids).items() if name}
 
 
 def ask(bot: Bot, open_id: str) -> OutboxItem | None:
@@ -64,6 +57,53 @@ def ask(bot: Bot, open_id: str) -> OutboxItem | None:
     )
 
 
+def want(model: type[Person] | type[Chat], ids: Iterable[tuple[int, str]]) -> None:
+    """Notes that a page could not say what these `(bot's key, id)` are called, or not since yesterday."""
+    now = timezone.now()
+    rows: list[Any] = [
+        model(bot_id=bot, wanted_at=now, **{model.ID_FIELD: one}) for bot, one in sorted(set(ids))
+    ]
+    if rows:
+        model._default_manager.bulk_create(
+            rows,
+            update_conflicts=True,
+            unique_fields=["bot", model.ID_FIELD],
+            update_fields=["wanted_at"],
+        )
+
+
+def ask_wanted(now: datetime) -> int:
+    """Queues questions for names that pages wanted, the longest waiting first; how many."""
+    waiting = OutboxItem.objects.filter(status__in=OutboxItem.UNFINISHED, call__in=QUESTIONS).count()
+    asked = 0
+    for model in (Person, Chat):
+        wanted = model._default_manager.filter(wanted_at__isnull=False, bot__enabled=True)
+        for row in wanted.select_related("bot").order_by("wanted_at")[: max(0, ASKED_AT_ONCE - waiting)]:
+            asked += _ask_for(row, now)
+    return asked
+
+
+def _ask_for(row: Person | Chat, now: datetime) -> bool:
+    """One of several workers asks, unless it was asked within a day or Feishu refuses such questions."""
+    rows = type(row)._default_manager.filter(pk=row.pk, wanted_at__isnull=False)
+    if (row.asked_at and row.asked_at > now - ASK_AGAIN_AFTER) or _are_refused(row, now):
+        rows.update(wanted_at=None)
+        return False
+    if not rows.update(wanted_at=None, asked_at=now):
+        return False
+    key = f"{row.pk}:{now:%Y-%m-%d}"
+    if isinstance(row, Chat):
+        return bool(outbox.get_chat(row.bot, chat_id=row.chat_id, key=f"chat-name:{key}", step="chat_name"))
+    return bool(outbox.get_person(row.bot, open_id=row.open_id, key=f"person-name:{key}", step="person"))
+
+
+def _are_refused(row: Person | Chat, now: datetime) -> bool:
+    """Where the app lacks the scope, every question would fail alike: one failure an hour is enough to see."""
+    call = "get_chat" if isinstance(row, Chat) else "get_person"
+    failed = OutboxItem.objects.filter(status=OutboxItem.Status.FAILED, call=call, bot=row.bot_id)
+    return failed.filter(created_at__gt=now - REFUSED_FOR).exists()
+
+
 def answered(item: OutboxItem) -> dict[str, str]:
     """The step "person": keeps the name that came back; `{open_id: name}`, empty if none did."""
     if item.status == OutboxItem.Status.FAILED:
@@ -73,6 +113,15 @@ def answered(item: OutboxItem) -> dict[str, str]:
     found = {item.arguments["open_id"]: text_at(item.result, "user.name")}
     remember(item.bot, found)
     return {open_id: name for open_id, name in found.items() if name}
+
+
+def chat_answered(item: OutboxItem) -> None:
+    """The step "chat_name": keeps the group's name; a conversation of two has none."""
+    if item.status == OutboxItem.Status.FAILED:
+        if item.error_code in NO_CHAT_CODES:
+            item.delete()
+        return
+    remember_chats(item.bot, {item.arguments["chat_id"]: text_at(item.result, "name")})
 
 
 def ask_for_the_bot(bot: Bot) -> None:
@@ -103,11 +152,34 @@ def names_in(event: Event) -> dict[str, str]:
     return {open_id: name for open_id, name in found.items() if open_id and name}
 
 
-def _names(bot: Bot, open_ids: Iterable[str]) -> dict[str, str]:
-    wanted = [open_id for open_id in set(open_ids) if open_id]
+def _keep(model: type[Person] | type[Chat], bot: Bot, names: Mapping[str, str]) -> None:
+    wanted = {
+        one: name.strip()[:NAME_LENGTH]
+        for one, name in names.items()
+        if name.strip() and 0 < len(one) <= ID_LENGTH
+    }
+    known = _known(model, bot, wanted)
+    # In one order for everyone: two events that name the same people must not wait for each other.
+    rows: list[Any] = [
+        model(bot=bot, name=wanted[one], **{model.ID_FIELD: one})
+        for one in sorted(wanted)
+        if known.get(one) != wanted[one]
+    ]
+    if rows:
+        model._default_manager.bulk_create(
+            rows,
+            update_conflicts=True,
+            unique_fields=["bot", model.ID_FIELD],
+            update_fields=["name", "seen_at"],
+        )
+
+
+def _known(model: type[Person] | type[Chat], bot: Bot, ids: Iterable[str]) -> dict[str, str]:
+    wanted = [one for one in set(ids) if one]
     if not wanted:
         return {}
-    return dict(Person.objects.filter(bot=bot, open_id__in=wanted).values_list("open_id", "name"))
+    rows = model._default_manager.filter(bot=bot, **{f"{model.ID_FIELD}__in": wanted})
+    return dict(rows.values_list(model.ID_FIELD, "name"))
 
 
 def _list(value: object) -> list[object]:

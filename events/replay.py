@@ -23,8 +23,9 @@ from django.utils import timezone
 from . import dispatch
 from .dispatch import Handler, Reaction, ignored, routes
 from .eventfilter import EventFilter
-from .models import AGAIN, Bot, Event, EventText, OutboxItem, PlannedCall, Replay, insert_once, storable
+from .models import AGAIN, Bot, Event, OutboxItem, PlannedCall, Replay, insert_once, storable
 from .outbox import uuid_of
+from .reading import catch_up
 from .running import Running, handling
 
 log = logging.getLogger(__name__)
@@ -225,7 +226,7 @@ def ask(chosen: EventFilter | Collection[int], **row: Any) -> Replay:
     selection = selection_of(chosen)
     if isinstance(chosen, EventFilter):
         if chosen.reads_texts:
-            EventText.objects.catch_up()
+            catch_up()
         newest = Event.objects.order_by("-pk").values_list("pk", flat=True).first() or 0
         above, until = chosen.stretch
         first, last = above or 0, newest if until is None else min(newest, until - 1)

@@ -36,6 +36,12 @@ EVENT_TYPES: Mapping[str, Text] = {
     "app_ticket": _("Feishu renewed the app ticket"),
 }
 
+TRANSPORTS: Mapping[str, Text] = {
+    "webhook": _("webhook"),
+    "long_connection": _("long connection"),
+    "simulated": _("simulated"),
+}
+
 CALLS: Mapping[str, Text] = {
     "send_message": _("Send a message"),
     "reply_message": _("Answer a message"),
@@ -53,6 +59,7 @@ CALLS: Mapping[str, Text] = {
     "dissolve_chat": _("Dissolve a group"),
     "leave_chat": _("Leave a group"),
     "get_person": _("Ask for a person's name"),
+    "get_chat": _("Ask for a group's name"),
     "get_bot": _("Ask for the bot's own profile"),
 }
 MESSAGES: Mapping[str, Text] = {

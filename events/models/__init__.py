@@ -2,7 +2,15 @@
 
 from .bot import REFUSALS_KEPT, Bot, Refusal, default_domain
 from .connection import MOST_CONNECTIONS, Connection
-from .event import DELIVERY_TIMES_KEPT, EVENT_RETRY_SECONDS, SIMULATED, Arrival, Event, EventQuerySet
+from .event import (
+    DELIVERY_TIMES_KEPT,
+    EVENT_RETRY_SECONDS,
+    HANDLER_LENGTH,
+    SIMULATED,
+    Arrival,
+    Event,
+    EventQuerySet,
+)
 from .eventtext import EventText, EventTextQuerySet
 from .heartbeat import SEEN_LATELY, Heartbeat
 from .outbox import AGAIN, Attempt, OutboxAttachment, OutboxItem, OutboxQuerySet
@@ -15,6 +23,7 @@ __all__ = [
     "CALLS_PER_MINUTE",
     "DELIVERY_TIMES_KEPT",
     "EVENT_RETRY_SECONDS",
+    "HANDLER_LENGTH",
     "MOST_CALLS_PER_MINUTE",
     "MOST_CONNECTIONS",
     "REFUSALS_KEPT",

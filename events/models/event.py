@@ -23,6 +23,7 @@ from .rows import insert_all, storable
 EVENT_RETRY_SECONDS = (15, 60, 300, 1800, 7200)
 DELIVERY_TIMES_KEPT = 50
 SIMULATED = "simulated"  # the transport of an event that an operator made up
+HANDLER_LENGTH = 120
 
 
 @dataclass(slots=True)
@@ -141,7 +142,7 @@ _APPEND_TIME = {vendor: sql.format(DELIVERY_TIMES_KEPT) for vendor, sql in _APPE
 
 
 _FINISH = (
-    "UPDATE events_event SET status = %s, summary = %s, duration_ms = %s, tries = %s, handled_at = %s,"
+    "UPDATE events_event SET status = %s, handler = %s, summary = %s, duration_ms = %s, tries = %s, handled_at = %s,"
     " next_try_at = NULL, error = '' WHERE id = %s"
 )
 
@@ -184,6 +185,7 @@ class Event(models.Model):
     deliveries = models.PositiveIntegerField(_("deliveries"), default=1)
     delivery_times = models.JSONField(_("delivery times"), default=list)
     status = models.CharField(_("status"), max_length=10, choices=Status.choices, default=Status.RECEIVED)
+    handler = models.CharField(_("handler"), max_length=HANDLER_LENGTH, blank=True)
     summary = models.CharField(_("outcome"), max_length=300, blank=True)
     error = models.TextField(_("error"), blank=True)
     tries = models.PositiveIntegerField(_("tries"), default=0)
@@ -217,7 +219,7 @@ class Event(models.Model):
     @property
     def payload(self) -> dict[str, Any]:
         """The `event` part of the body."""
-        event = self.body.get("event")
+        event = self.body.get("event") if isinstance(self.body, dict) else None
         return event if isinstance(event, dict) else {}
 
     @property
@@ -236,14 +238,20 @@ class Event(models.Model):
         self.tries, self.handled_at, self.next_try_at, self.error = self.tries + 1, timezone.now(), None, ""
         with connection.cursor() as cursor:  # every handled event: save() costs four times as much
             at = connection.ops.adapt_datetimefield_value(self.handled_at)
-            cursor.execute(_FINISH, [status, self.summary, duration_ms, self.tries, at, self.pk])
+            cursor.execute(
+                _FINISH, [status, self.handler, self.summary, duration_ms, self.tries, at, self.pk]
+            )
 
-    def fail(self, error: BaseException, duration_ms: int) -> None:
+    def fail(self, error: BaseException, duration_ms: int, handler: str = "") -> None:
         """The handler raised: kept with its traceback and run again after EVENT_RETRY_SECONDS."""
+        self.handler = handler
         wait = EVENT_RETRY_SECONDS[self.tries] if self.tries < len(EVENT_RETRY_SECONDS) else None
         self.status, self.duration_ms = Event.Status.FAILED, duration_ms
         self.summary = storable(f"{type(error).__name__}: {error}")[:300]
         self.error = storable("".join(traceback.format_exception(error)))
         self.tries += 1
         self.next_try_at = None if wait is None else timezone.now() + timedelta(seconds=wait)
-        self.save(update_fields=["status", "summary", "duration_ms", "error", "tries", "next_try_at"])
+        self.save(update_fields=_OUTCOME)
+
+
+_OUTCOME = ("status", "handler", "summary", "duration_ms", "error", "tries", "next_try_at")

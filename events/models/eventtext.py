@@ -1,7 +1,7 @@
 """What of the events can be searched, in a table beside theirs: the webhook must not pay for it.
 
-The worker fills it a moment after an event came in; whoever searches first brings it up to date. PostgreSQL looks
-tokens up in a GIN index, SQLite in an FTS5 table (migration 0005); neither needs an extension.
+events.reading fills it, a moment after an event came in. PostgreSQL looks tokens up in a GIN index, SQLite in an
+FTS5 table (migration 0005); neither needs an extension.
 """
 
 from __future__ import annotations
@@ -17,28 +17,21 @@ from ..eventwords import asked_tokens, folded, id_tokens, text_tokens, texts_and
 from .event import Event
 from .rows import storable
 
-BATCH = 500
 # Transactions that began earlier may commit later: so many ids behind the newest are looked at again.
 LOOKED_AT_AGAIN = 2_000
 
 
 class EventTextQuerySet(models.QuerySet["EventText"]):
-    def add_new(self, limit: int = BATCH) -> int:
-        """Takes in up to `limit` events that are not searchable yet, the oldest first; how many it took."""
+    def missing(self) -> models.QuerySet[Event]:
+        """Events that are not searchable yet, the oldest first, without what is not searched."""
         newest = self.order_by("-pk").values_list("pk", flat=True).first() or 0
         known = Exists(self.filter(pk=OuterRef("pk")))
-        missing = Event.objects.filter(~known, pk__gt=newest - LOOKED_AT_AGAIN).order_by("pk")
-        rows = [
-            EventText.of(pk, body, actor_open_id)
-            for pk, body, actor_open_id in missing.values_list("pk", "body", "actor_open_id")[:limit]
-        ]
-        self.bulk_create(rows, ignore_conflicts=True)
-        return len(rows)
+        rows = Event.objects.filter(~known, pk__gt=newest - LOOKED_AT_AGAIN).order_by("pk")
+        return rows.only("bot", "event_type", "body", "chat_id", "actor_open_id")
 
-    def catch_up(self, batches: int = 4) -> None:
-        """Takes in what came since, before a search; a long backlog is the worker's."""
-        while batches and self.add_new() == BATCH:
-            batches -= 1
+    def add(self, events: Iterable[Event]) -> None:
+        """Makes them searchable; another process may have done so at the same moment."""
+        self.bulk_create([EventText.of(event) for event in events], ignore_conflicts=True)
 
     def with_id(self, *ids: str) -> EventTextQuerySet:
         """Events in which one of these ids stands, wherever in the payload."""
@@ -68,14 +61,10 @@ class EventText(models.Model):
         return self.text[:80]
 
     @classmethod
-    def of(cls, event_pk: int, body: object, actor_open_id: str = "") -> EventText:
-        payload = body.get("event") if isinstance(body, dict) else None
-        text, ids = texts_and_ids(payload)
-        if actor_open_id:
-            ids.add(actor_open_id)
-        return cls(
-            event_id=event_pk, text=storable(text), tokens=" ".join([*text_tokens(text), *id_tokens(ids)])
-        )
+    def of(cls, event: Event) -> EventText:
+        text, ids = texts_and_ids(event.payload)
+        tokens = [*text_tokens(text), *id_tokens(ids | {event.actor_open_id, event.chat_id} - {""})]
+        return cls(event_id=event.pk, text=storable(text), tokens=" ".join(tokens))
 
 
 def _all_of(tokens: Iterable[str]) -> RawSQL:

@@ -128,11 +128,17 @@ def dispatch(event: Event, running: Running | None = None) -> Reaction:
 
 def _react(event: Event) -> Reaction:
     for handler in routes().get(event.event_type, ()):
-        event.handler = f"{handler.__module__}.{handler.__qualname__}"[:HANDLER_LENGTH]
+        event.handler = name_of(handler)
         if (reaction := handler(event)) is not None:
             return reaction
     event.handler = ""
     return ignored(NO_HANDLER)
+
+
+def name_of(handler: Handler) -> str:
+    """Where to find it: "incidents.handlers.joined"."""
+    name = getattr(handler, "__qualname__", type(handler).__qualname__)
+    return f"{handler.__module__}.{name}"[:HANDLER_LENGTH]
 
 
 def sweep(limit: int = 100) -> int:

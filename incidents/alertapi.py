@@ -3,6 +3,7 @@ happens is a verb of the alerts' groups; a request that was half understood is h
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 from drf_spectacular.types import OpenApiTypes
@@ -15,8 +16,8 @@ from rest_framework.views import APIView
 
 from .alerts import PARSERS, AlertError, Batch
 from .api import checked
-from .models import Actor, AlertGroup, Received, Via
-from .serializers import BotSerializer, IncidentSerializer
+from .models import Actor, AlertGroup, Received, Service, Via
+from .serializers import BotSerializer, IncidentSerializer, NamedField
 
 TEXT, WORDS = {"type": "string"}, {"type": "object", "additionalProperties": {"type": "string"}}
 STATUS = {"type": "string", "enum": ["firing", "resolved"]}
@@ -73,6 +74,17 @@ GENERIC = {
 }
 
 
+class AlertQuerySerializer(BotSerializer):
+    """What the address says; it holds for all alerts that come there."""
+
+    service = NamedField(
+        slug_field="name",
+        queryset=Service.objects.all(),
+        required=False,
+        help_text="who is called about an alert that names no service of ours",
+    )
+
+
 class ReceivedSerializer(serializers.Serializer[Received]):
     number = serializers.CharField(source="incident.number")
     status = serializers.CharField(source="incident.status")
@@ -103,15 +115,18 @@ class AlertView(APIView):
         responses=AnswerSerializer,
         parameters=[
             OpenApiParameter("source", OpenApiTypes.STR, OpenApiParameter.PATH, enum=list(PARSERS)),
-            BotSerializer,
+            AlertQuerySerializer,
         ],
     )
     def post(self, request: Request, source: str) -> Response:
         """A firing alert opens an incident, or is counted where one is open; 400 if none was understood."""
-        bot = checked(BotSerializer(data=request.query_params))["bot"]
+        address = checked(AlertQuerySerializer(data=request.query_params))
         batch = read(source, request.data)
+        alerts = batch.alerts
+        if service := address.get("service"):
+            alerts = tuple(replace(one, services=(*one.services, service.name)) for one in alerts)
         api_key: Any = request.auth  # the console's, whose model stands above this package
-        received = AlertGroup.objects.receive(bot, source, batch.alerts, Actor(Via.ALERT, api_key.name))
+        received = AlertGroup.objects.receive(address["bot"], source, alerts, Actor(Via.ALERT, api_key.name))
         answer = {"alerts": len(batch.alerts), "incidents": received, "refused": batch.refused}
         return Response(AnswerSerializer(answer).data)
 

@@ -20,6 +20,7 @@ from events.adminrows import moment, pill
 from events.models import SEEN_LATELY, Heartbeat, OutboxItem
 from events.outboxadmin import outbox_line
 
+from .alertpage import alerts_behind
 from .models import Actor, Incident, Responder, TimelineEntry, Via
 from .names import name_of, names_for
 from .preview import card_of
@@ -39,11 +40,14 @@ KIND_PILLS = {
     Kind.RESOLVED: "handled",
     Kind.FALSE_ALARM: "handled",
     Kind.REFUSED: "refused",
+    Kind.ALERT: "failed",
+    Kind.RECOVERED: "handled",
 }
 PARTS: Mapping[str, tuple[Text, Q]] = {
     "": (_("All"), Q()),
     "steps": (_("Steps"), ~Q(kind__in=TimelineEntry.TRACES)),
     "messages": (_("Messages"), Q(kind=Kind.MESSAGE)),
+    "alerts": (_("Alerts"), Q(via=Via.ALERT)),
     "key": (_("Key entries"), Q(important=True)),
 }
 
@@ -106,6 +110,7 @@ def page_of(
         "verbs": verb_forms(incident, bound) if operates else [],
         "people": [responder_line(one, names) for one in incident.responders.all()],
         "card": mark_safe(card_of(incident, names)),  # draw escapes  # noqa: S308
+        **alerts_behind(incident, request.user),
         **timeline,
         "entries": [entry_line(entry, incident, names) for entry in timeline["page"]],
         **delivery_of(incident, request),

@@ -147,6 +147,16 @@ def test_an_unknown_service_does_not_keep_an_alarm_away(send: Send) -> None:
     assert (Incident.objects.get().service, Incident.objects.get().severity) == (None, "P2")
 
 
+def test_the_address_says_who_is_called_about_what_names_no_service(send: Send) -> None:
+    Service.objects.create(name="Backups")
+    everything = Service.objects.create(name="Everything", severity="P3")
+    send(firing(), query="?service=Everything")
+    send(firing("CPU hot", dedup_key="cpu", service="Backups"), query="?service=Everything")
+    first, second = Incident.objects.order_by("pk")
+    assert (first.service, first.severity, str(second.service)) == (everything, "P3", "Backups")
+    assert list(send(firing(), query="?service=None", status=400)["errors"]) == ["service"]
+
+
 def test_alerts_without_a_common_key_open_an_incident_each(send: Send) -> None:
     send(firing())
     send(firing("CPU hot", dedup_key="cpu"))
@@ -559,3 +569,74 @@ def test_a_request_that_its_sender_repeats_under_one_key_is_counted_once(send: S
     first = send(firing(), **{"Idempotency-Key": "a"})
     assert send(firing(), **{"Idempotency-Key": "a"}) == first
     assert one(Incident.objects.get()).count == 1
+
+
+# --- The page ----------------------------------------------------------------------------------------------
+@pytest.fixture
+def page(client_of: Any) -> Callable[[Incident], str]:
+    client = client_of("operator", ["view_incident", "change_incident"])
+    return lambda incident: client.get(f"/admin/incidents/incident/{incident.pk}/change/").content.decode()
+
+
+def test_the_page_shows_the_alerts_behind_an_incident(send: Send, page: Any, clock: Any) -> None:
+    send(firing(url="https://jobs.example.com/1?a=b&c", severity="critical"))
+    clock.shift(60)
+    send(firing(url="https://jobs.example.com/1?a=b&c", severity="critical"))
+    send(firing("<b>Second</b>", fingerprint="b"))
+    send(recovered(fingerprint="b"))
+    shown = page(Incident.objects.get()).split('id="alerts"')[1].split("</section>")[0]
+    link = '<a href="https://jobs.example.com/1?a=b&amp;c" target="_blank" rel="noopener noreferrer">Disk full</a>'
+    assert link in shown
+    assert "&lt;b&gt;Second&lt;/b&gt; <span" in shown
+    for words in (
+        "received 2 times",
+        "received 1 time ",
+        ">firing<",
+        ">recovered<",
+        ">P0<",
+        "<summary>disk</summary>",
+    ):
+        assert words in shown
+
+
+def test_a_page_without_alerts_says_nothing_of_them(incident: Incident, page: Any) -> None:
+    assert 'id="alerts"' not in page(incident)
+
+
+def test_a_page_with_hundreds_of_alerts_folds_them_and_takes_few_queries(
+    send: Send, client_of: Any, django_assert_max_num_queries: Any
+) -> None:
+    alerts = [
+        {"status": "firing", "labels": {"alertname": "Down", "pod": str(number)}} for number in range(300)
+    ]
+    send({"alerts": alerts}, "alertmanager")
+    client = client_of("operator", ["view_incident"])
+    url = f"/admin/incidents/incident/{Incident.objects.get().pk}/change/"
+    client.get(url)
+    with django_assert_max_num_queries(20):
+        shown = client.get(url).content.decode()
+    assert "45 more" in shown
+    assert "250 more are not shown." in shown
+
+
+def test_the_page_names_the_incidents_that_the_same_alerts_were_before(send: Send, page: Any) -> None:
+    send(firing())
+    in_a_chat().resolve(ADA, "the probe", false_alarm=True)
+    send(firing())
+    Incident.objects.latest("pk").resolve(ADA)
+    Incident.objects.filter(false_alarm=False).update(private=True)
+    send(firing())
+    first, second, third = Incident.objects.order_by("pk")
+    shown = page(third).split("The same alerts before:")[1].split("</p>")[0]
+    assert f">{first}</a> (false alarm)" in shown
+    assert second.number not in shown  # private, and not for this reader
+
+
+def test_the_timeline_can_be_reduced_to_what_alerts_did(send: Send, client_of: Any) -> None:
+    send(firing())
+    incident = in_a_chat()
+    incident.note(ADA, "a remark")
+    url = f"/admin/incidents/incident/{incident.pk}/change/?part=alerts"
+    shown = client_of("operator", ["view_incident"]).get(url).content.decode().split('class="entries"')[1]
+    assert "prometheus" in shown
+    assert "a remark" not in shown

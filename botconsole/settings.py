@@ -87,6 +87,8 @@ WEBHOOK_MAX_AGE_SECONDS = number("WEBHOOK_MAX_AGE_SECONDS", 8 * 3600)
 # How long a process goes by what it has read of bots and templates before it asks the database again.
 REMEMBER_SECONDS = number("REMEMBER_SECONDS", 1, at_least=0)
 LATE_AFTER_SECONDS = number("LATE_AFTER_SECONDS", 3600)
+# How long the file of an incident's export is kept; 0 keeps it for ever.
+EXPORT_DAYS = number("EXPORT_DAYS", 30, at_least=0)
 # Chats from which /incident may open one, separated by commas. Empty: every chat with a bot.
 INCIDENT_OPENING_CHATS = env.list("INCIDENT_OPENING_CHATS", default=[])
 CALLS_IN_FLIGHT = number("CALLS_IN_FLIGHT", 16)

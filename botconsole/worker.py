@@ -21,7 +21,7 @@ from events.models import Heartbeat
 from events.people import ask_wanted
 from events.reading import read_new
 from incidents.exporting import Exporting
-from incidents.models import AlertGroup
+from incidents.models import AlertGroup, Export
 from incidents.reminders import remind
 
 log = logging.getLogger(__name__)
@@ -32,6 +32,7 @@ EXPORT_SECONDS = 1
 REPLAY_SECONDS = 1
 READ_SECONDS = 1
 NAMES_SECONDS = 2
+EXPIRE_SECONDS = 600
 REMIND_SECONDS = 15
 FINISH_SECONDS = 30  # below the time a supervisor leaves a process after SIGTERM (compose.yaml: 40 s)
 AWAY_SECONDS = 1
@@ -106,6 +107,8 @@ class Worker:
             self._guarded(self._remind)
         if self._is_time_for("exports", EXPORT_SECONDS):
             self._guarded(self._exports.step)
+        if self._is_time_for("expire", EXPIRE_SECONDS):
+            self._guarded(lambda: Export.objects.expire(timezone.now()))
         if self._is_time_for("replays", REPLAY_SECONDS):
             self._guarded(self._replays.step)
         if self._is_time_for("read", READ_SECONDS):

@@ -95,6 +95,7 @@ MEANINGS: dict[Reaction, dict[int, Text]] = {
         230053: _("the person has stopped the bot's messages"),
         230054: _("this kind of chat does not allow it"),
         230075: _("the time for changes is over"),
+        231203: _("the chat is confidential: its messages may not be read"),
     },
     Reaction.CONTENT: {
         230001: _("a parameter is invalid"),

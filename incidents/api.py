@@ -11,7 +11,7 @@ from typing import Any
 
 import django_filters
 from django.db.models import Q, QuerySet
-from django.http import HttpResponse
+from django.http.response import HttpResponseBase
 from django.utils.translation import gettext as _
 from django_filters.rest_framework import DjangoFilterBackend, FilterSet
 from drf_spectacular.types import OpenApiTypes
@@ -25,6 +25,7 @@ from rest_framework.response import Response
 from rest_framework.viewsets import GenericViewSet
 
 from . import names
+from .download import as_download
 from .models import Actor, Export, Incident, Responder, Severity, StepError, Via
 from .serializers import (
     ExportSerializer,
@@ -159,16 +160,15 @@ class IncidentViewSet(ListModelMixin, GenericViewSet[Incident]):
     )
     @extend_schema(methods=["POST"], request=None, responses={202: ExportSerializer})
     @action(detail=True, methods=["get", "post"])
-    def export(self, request: Request, number: str) -> HttpResponse:
+    def export(self, request: Request, number: str) -> HttpResponseBase:
         """GET: the newest zip, or how far it is (202; asked for, it is begun). POST: asks for a new one."""
         incident = self.get_object()
         newest = incident.exports.order_by("-pk").first()
-        if newest is None or (request.method == "POST" and newest.status not in Export.UNFINISHED):
+        is_over = newest is None or newest.status == Export.Status.EXPIRED
+        if newest is None or is_over or (request.method == "POST" and not newest.is_unfinished):
             newest = incident.export(self.by)
         if newest.status == Export.Status.DONE and request.method == "GET":
-            answer = HttpResponse(bytes(newest.file.data), content_type="application/zip")
-            answer["Content-Disposition"] = f'attachment; filename="{incident.number}.zip"'
-            return answer
+            return as_download(newest)
         return Response(ExportSerializer(newest).data, status=202, headers={"Retry-After": "2"})
 
     def step(self, does: Callable[..., None]) -> Response:

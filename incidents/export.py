@@ -1,6 +1,6 @@
 """An export as Markdown, JSON and one HTML page that needs nothing else; the three and the files as a zip.
 
-Pure: what it gets is collected (incidents.history); it asks neither database nor network. Whatever people wrote is
+What it gets is collected (incidents.history); it asks neither database nor network. Whatever people wrote is
 escaped for each format.
 """
 
@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import base64
 import dataclasses
-import io
 import json
 import re
 import zipfile
 from collections.abc import Iterator
 from datetime import datetime
+from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
@@ -126,7 +126,9 @@ def as_html(record: Record) -> str:
     for message in record.in_order():
         shown = []
         for one in message.attachments:
-            source = data_uri(record.files.get(one.path, b"")) if one.size <= room else ""
+            source = (
+                data_uri(record.files.get(one.path)) if one.size <= min(room, EMBEDDED_IMAGE_BYTES) else ""
+            )
             room -= one.size if source else 0
             shown.append({"it": one, "source": source, "href": quote(one.path)})
         rows.append(
@@ -141,10 +143,11 @@ def as_html(record: Record) -> str:
     return render_to_string("incidents/export.html", context)
 
 
-def data_uri(data: bytes) -> str:
-    """A picture as a data: URI; "" for what is no picture, or too large."""
+def data_uri(file: Path | None) -> str:
+    """A picture as a data: URI; "" for what is no picture."""
+    data = file.read_bytes() if file else b""
     media_type, _ending = image_type(data)
-    if not media_type or len(data) > EMBEDDED_IMAGE_BYTES:
+    if not media_type:
         return ""
     return f"data:{media_type};base64,{base64.b64encode(data).decode()}"
 
@@ -190,20 +193,22 @@ def moment(at: datetime | None) -> str:
     return timezone.localtime(at).strftime("%Y-%m-%d %H:%M:%S") if at else "–"
 
 
-# --- The zip ---------------------------------------------------------------------------------------------
-def as_files(record: Record) -> dict[str, bytes]:
-    """path -> bytes of everything in the export."""
-    texts = {
-        "export.md": as_markdown(record), "export.json": as_json(record), "export.html": as_html(record),
-    }  # fmt: skip
+# --- The files -------------------------------------------------------------------------------------------
+def write_texts(record: Record, folder: Path) -> None:
+    """The record as texts, beside the attachments that `collect` has put into the folder."""
+    (folder / "export.md").write_bytes(_encoded(as_markdown(record)))
+    (folder / "export.json").write_bytes(_encoded(as_json(record)))
+    (folder / "export.html").write_bytes(_encoded(as_html(record)))
     if record.post_mortem:
-        texts["post-mortem.md"] = record.post_mortem
-    return {**{name: text.encode("utf-8", "replace") for name, text in texts.items()}, **record.files}
+        (folder / "post-mortem.md").write_bytes(_encoded(record.post_mortem))
 
 
-def as_zip(record: Record) -> bytes:
-    target = io.BytesIO()
+def _encoded(text: str) -> bytes:
+    return text.encode("utf-8", "replace")
+
+
+def write_zip(folder: Path, target: Path) -> None:
+    """Everything in the folder, under the folder's name; never more than a piece of a file in memory."""
     with zipfile.ZipFile(target, "w", zipfile.ZIP_DEFLATED) as archive:
-        for path, data in as_files(record).items():
-            archive.writestr(f"{record.number}/{path}", data)
-    return target.getvalue()
+        for file in sorted(file for file in folder.rglob("*") if file.is_file()):
+            archive.write(file, f"{folder.name}/{file.relative_to(folder)}")

@@ -1,7 +1,9 @@
 """Exports as a job of the worker: one at a time, beside the deliveries, in a thread with a connection of its own."""
 
 import logging
+import tempfile
 import threading
+from pathlib import Path
 
 from django.db import InterfaceError, OperationalError, connections
 from django.utils import timezone
@@ -9,7 +11,7 @@ from django.utils import timezone
 from events.sealed import UnsealError
 
 from . import chat
-from .export import as_zip
+from .export import write_texts, write_zip
 from .history import CollectError, Progress, collect
 from .models import Export, LostError
 
@@ -77,11 +79,14 @@ class Exporting:
 def make(export: Export, progress: Progress) -> None:
     """Makes a claimed export; whatever happens is written on its row."""
     try:
-        with chat.language_of_the_chat():
-            record = collect(export.incident, progress)
-            data = as_zip(record)
-        export.finish(data, list(record.missing))
-        log.info("export %s of %s: %d bytes", export.pk, export.incident, len(data))
+        with chat.language_of_the_chat(), tempfile.TemporaryDirectory(prefix="botconsole-export-") as scratch:
+            folder = Path(scratch, export.incident.number)
+            folder.mkdir()
+            record = collect(export.incident, progress, folder)
+            write_texts(record, folder)
+            write_zip(folder, zipped := Path(scratch, "export.zip"))
+            export.finish(zipped, list(record.missing))
+        log.info("export %s of %s: %d bytes", export.pk, export.incident, export.size)
     except LostError:
         log.warning("export %s of %s went on elsewhere", export.pk, export.incident)
     except StoppedError:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
+from pathlib import Path
 from typing import Any, TypeVar
 
 from django.utils import timezone
@@ -114,13 +115,16 @@ class Reader:
         self._progress(self.done, self.total)
 
 
-def collect(incident: Incident, progress: Progress) -> Record:
-    """Everything about an incident. What is refused for good is named in `missing`; raises CollectError where
-    trying again later can help, or nothing at all can be had."""
+def collect(incident: Incident, progress: Progress, folder: Path) -> Record:
+    """Everything about an incident; the files of its messages are put into `folder` as they come.
+
+    What is refused for good is named in `missing`; raises CollectError where trying again later can help, or nothing
+    at all can be had.
+    """
     bot = incident.bot
     reader = Reader(FeishuClient(bot.app_id, bot.app_secret.reveal(), bot.domain, 1), progress)
     try:
-        return _Collection(incident, reader).record()
+        return _Collection(incident, reader, folder).record()
     except FeishuError as error:
         raise CollectError(error) from error
 
@@ -128,17 +132,19 @@ def collect(incident: Incident, progress: Progress) -> Record:
 class _Collection:
     """One export being collected."""
 
-    def __init__(self, incident: Incident, reader: Reader) -> None:
-        self._incident, self._reader = incident, reader
+    def __init__(self, incident: Incident, reader: Reader, folder: Path) -> None:
+        self._incident, self._reader, self._folder = incident, reader, folder
+        self._chats = incident.all_chats()
         self._names: dict[str, str] = {incident.bot.app_id: incident.bot.name}
         self._missing: list[str] = []
-        self._files: dict[str, bytes] = {}
+        self._files: dict[str, Path] = {}
+        self._bytes = 0
 
     def record(self) -> Record:
         incident = self._incident
         pushed, recalled = self._events()
-        items = self._history() if incident.chat_id else []
-        if not incident.chat_id:
+        items = self._history()
+        if not self._chats:
             self._missing.append(_("The incident has no chat."))
         self._learn_names(items, pushed)
         messages = [from_history(item, self._names, is_reply=reply) for item, reply in items]
@@ -173,15 +179,13 @@ class _Collection:
     def _history(self) -> list[tuple[Json, bool]]:
         """(item, whether it is a reply inside a thread) of the whole chat, oldest first; no message twice."""
         found: dict[str, tuple[Json, bool]] = {}
-        chat_id = self._incident.chat_id
-        self._reader.expect(1)
-        try:
-            for item in self._reader.pages("messages", kind="chat", container_id=chat_id):
-                found.setdefault(text_at(item, "message_id"), (item, False))
-        except FeishuError as error:
-            self._give_up(_("The chat's history could not be read: %s"), error)
-            if not found:
-                return []
+        self._reader.expect(len(self._chats))
+        for chat_id in self._chats:
+            try:
+                for item in self._reader.pages("messages", kind="chat", container_id=chat_id):
+                    found.setdefault(text_at(item, "message_id"), (item, False))
+            except FeishuError as error:
+                self._give_up(_("The chat's history could not be read: %s"), error)
         threads = list(
             dict.fromkeys(filter(None, (text_at(item, "thread_id") for item, _r in found.values())))
         )
@@ -204,9 +208,7 @@ class _Collection:
         """The messages that were pushed, by id, and the ids of the recalled ones."""
         pushed: dict[str, Json] = {}
         recalled: set[str] = set()
-        if not self._incident.chat_id:
-            return pushed, recalled
-        rows = Event.objects.filter(bot=self._incident.bot, chat_id=self._incident.chat_id).order_by("pk")
+        rows = Event.objects.filter(bot=self._incident.bot, chat_id__in=self._chats).order_by("pk")
         types = ("im.message.receive_v1", "im.message.recalled_v1")
         for event in rows.filter(event_type__in=types).iterator(500):
             if event.event_type == types[0]:
@@ -218,7 +220,7 @@ class _Collection:
 
     def _unheard(self, messages: list[Message], pushed: dict[str, Json]) -> Iterator[str]:
         """What people wrote since the bot first heard of this chat, and no push told of."""
-        rows = Event.objects.filter(bot=self._incident.bot, chat_id=self._incident.chat_id)
+        rows = Event.objects.filter(bot=self._incident.bot, chat_id__in=self._chats)
         first = rows.order_by("pk").values_list("created_at", flat=True).first() if messages else None
         since = first or self._incident.opened_at
         for message in messages:
@@ -276,7 +278,7 @@ class _Collection:
         )
 
     def _download(self, message: Message, attachment: Attachment) -> Attachment:
-        room = min(FILE_BYTES, ALL_FILES_BYTES - sum(map(len, self._files.values())))
+        room = min(FILE_BYTES, ALL_FILES_BYTES - self._bytes)
         try:
             data = self._reader.download(message.message_id, attachment, room)
         except TooLargeError:
@@ -289,7 +291,10 @@ class _Collection:
         if attachment.kind == "image":
             name = f"image.{image_type(data)[1] or 'bin'}"
         path = f"attachments/{file_name(len(self._files) + 1, name)}"
-        self._files[path] = data
+        self._files[path] = self._folder / path
+        self._files[path].parent.mkdir(parents=True, exist_ok=True)
+        self._files[path].write_bytes(data)
+        self._bytes += len(data)
         return replace(attachment, name=name, path=path, size=len(data))
 
     def _without(self, attachment: Attachment, reason: str) -> Attachment:

@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 Json = dict[str, Any]
@@ -77,7 +78,7 @@ class Record:
     missing: tuple[str, ...] = ()  # what could not be had, in words
     not_in_history: tuple[str, ...] = ()  # message ids
     not_in_events: tuple[str, ...] = ()
-    files: Mapping[str, bytes] = field(default_factory=dict)  # path -> bytes
+    files: Mapping[str, Path] = field(default_factory=dict)  # path in the export -> where its bytes lie
     post_mortem: str = ""
 
     @property

@@ -13,6 +13,7 @@ from django.contrib import admin, messages
 from django.core.exceptions import PermissionDenied
 from django.forms import BaseInlineFormSet, inlineformset_factory
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
+from django.http.response import HttpResponseBase
 from django.shortcuts import get_object_or_404
 from django.template.response import TemplateResponse
 from django.urls import URLPattern, path, reverse
@@ -26,9 +27,10 @@ from markdown_it import MarkdownIt
 from events.adminrows import pill
 
 from . import incidentpage, postmortem
-from .models import Actor, Export, ExportFile, FollowUp, Incident, PostMortem, PostMortemTemplate, StepError
+from .download import as_download
+from .models import Actor, Export, FollowUp, Incident, PostMortem, PostMortemTemplate, StepError
 
-View = Callable[..., HttpResponse]
+View = Callable[..., HttpResponseBase]
 TEMPLATES = "admin/incidents/review/"
 LONGEST_TEXT = 200_000
 REFRESH_SECONDS = 2
@@ -47,7 +49,7 @@ def page(view: View) -> View:
     """A page of an incident: the first argument after the request becomes the row, seen and permitted."""
 
     @wraps(view)
-    def checked(request: HttpRequest, pk: int, *args: Any, **kwargs: Any) -> HttpResponse:
+    def checked(request: HttpRequest, pk: int, *args: Any, **kwargs: Any) -> HttpResponseBase:
         if not may_see(request) or (request.method == "POST" and not may_change(request)):
             raise PermissionDenied
         rows = Incident.objects.visible_to(request.user).select_related("bot", "service")
@@ -93,14 +95,13 @@ def exports(request: HttpRequest, incident: Incident) -> HttpResponse:
     )
 
 
-PILLS = {"waiting": "pending", "running": "sending", "done": "sent", "failed": "failed"}
+PILLS = {"waiting": "pending", "running": "sending", "done": "sent", "failed": "failed", "expired": "ignored"}
 
 
 @require_GET
-def download(request: HttpRequest, incident: Incident, export_pk: int) -> HttpResponse:
-    found = get_object_or_404(ExportFile, export=export_pk, export__incident=incident, export__status="done")
-    headers = {"Content-Disposition": f'attachment; filename="{found.export.file_name}"'}
-    return HttpResponse(bytes(found.data), content_type="application/zip", headers=headers)
+def download(request: HttpRequest, incident: Incident, export_pk: int) -> HttpResponseBase:
+    found = get_object_or_404(Export, pk=export_pk, incident=incident, status=Export.Status.DONE)
+    return as_download(found)
 
 
 @require_POST

@@ -169,7 +169,7 @@ def test_an_operator_exports_and_downloads(resolved: Incident, operator: Any) ->
     assert b'http-equiv="refresh"' not in shown
     answer = operator.get(f"{page}{Export.objects.get().pk}/download/")
     assert answer["Content-Type"] == "application/zip"
-    assert answer.content.startswith(b"PK")
+    assert b"".join(answer.streaming_content).startswith(b"PK")
 
 
 def test_an_operator_retries_a_failed_export(resolved: Incident, operator: Any) -> None:

@@ -3,12 +3,15 @@
 import base64
 import io
 import json
+import os
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 import zipfile
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -20,18 +23,24 @@ from django.utils import timezone
 from botconsole.worker import Worker
 from events.models import Event
 from incidents import history
-from incidents.export import as_files, as_html, as_json, as_markdown, as_zip
+from incidents.export import as_html, as_json, as_markdown, write_texts
 from incidents.exporting import Exporting
 from incidents.history import CollectError, collect
 from incidents.models import LEASE, Actor, Export, Incident, LostError, TimelineEntry, Via
+from incidents.models.export import PIECE_BYTES
 from incidents.record import Attachment, Entry, Message, Record, file_name
 from tests.incident_world import PNG
 
-pytest_plugins = ["tests.incident_fixtures"]
+pytest_plugins = ["tests.incident_fixtures", "tests.admin_fixtures"]
 pytestmark = pytest.mark.django_db(transaction=True)
 
 OPERATOR = Actor(Via.ADMIN, "operator")
 NOON = datetime(2026, 5, 1, 12, tzinfo=UTC)
+
+
+@pytest.fixture(autouse=True)
+def place_for_exports(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PYTEST_EXPORTS", str(tmp_path))
 
 
 @pytest.fixture(autouse=True)
@@ -61,7 +70,18 @@ def said(feishu: Any, incident: Any, **message: Any) -> str:
 
 
 def collected(incident: Any) -> Record:
-    return collect(Incident.objects.get(pk=incident.pk), lambda done, total: None)
+    return collect(Incident.objects.get(pk=incident.pk), lambda done, total: None, scratch())
+
+
+def scratch() -> Path:
+    return Path(tempfile.mkdtemp(dir=os.environ["PYTEST_EXPORTS"]))
+
+
+def as_files(record: Record) -> dict[str, bytes]:
+    """path -> bytes of the texts."""
+    folder = scratch()
+    write_texts(record, folder)
+    return {path.name: path.read_bytes() for path in folder.iterdir()}
 
 
 def texts(record: Record) -> list[str]:
@@ -77,7 +97,7 @@ def made(incident: Any) -> Export:
 
 
 def unzipped(export: Export) -> dict[str, bytes]:
-    with zipfile.ZipFile(io.BytesIO(bytes(export.file.data))) as archive:
+    with zipfile.ZipFile(io.BytesIO(b"".join(export.content()))) as archive:
         return {name: archive.read(name) for name in archive.namelist()}
 
 
@@ -104,7 +124,8 @@ def test_an_image_and_a_file_are_downloaded(chat: Any, feishu: Any) -> None:
     said(feishu, chat, image=base64.b64encode(PNG).decode())
     said(feishu, chat, file={"name": "日志.txt", "base64": base64.b64encode(b"boom").decode()})
     record = collected(chat)
-    assert record.files == {"attachments/001-image.png": PNG, "attachments/002-日志.txt": b"boom"}
+    files = {path: file.read_bytes() for path, file in record.files.items()}
+    assert files == {"attachments/001-image.png": PNG, "attachments/002-日志.txt": b"boom"}
     assert record.complete
 
 
@@ -251,7 +272,7 @@ def test_the_worker_makes_a_zip_of_everything(chat: Any, feishu: Any) -> None:
     said(feishu, chat, image=base64.b64encode(PNG).decode())
     files = unzipped(made(chat))
     names = ["export.md", "export.json", "export.html", "attachments/001-image.png"]
-    assert list(files) == [f"{chat.number}/{name}" for name in names]
+    assert set(files) == {f"{chat.number}/{name}" for name in names}
     assert json.loads(files[f"{chat.number}/export.json"])["complete"] is True
 
 
@@ -349,6 +370,51 @@ def test_asking_twice_makes_one_export(chat: Any) -> None:
     assert chat.export(OPERATOR).pk == chat.export(OPERATOR).pk
 
 
+def test_a_zip_of_several_pieces_comes_back_whole(chat: Any, tmp_path: Path) -> None:
+    zipped = tmp_path / "big.zip"
+    zipped.write_bytes(os.urandom(PIECE_BYTES * 2 + 7))
+    chat.export(OPERATOR)
+    export = Export.objects.claim(timezone.now())
+    assert export is not None
+    export.finish(zipped, [])
+    assert [len(piece) for piece in export.content()] == [PIECE_BYTES, PIECE_BYTES, 7]
+    assert b"".join(export.content()) == zipped.read_bytes()
+
+
+# --- Kept for a while ------------------------------------------------------------------------------------------
+def test_the_file_of_an_old_export_is_dropped_and_a_new_one_can_be_made(
+    chat: Any, feishu: Any, settings: Any, client_of: Any
+) -> None:
+    settings.EXPORT_DAYS = 7
+    export = made(chat)
+    assert Export.objects.expire(timezone.now() + timedelta(days=6)) == 0
+    assert Export.objects.expire(timezone.now() + timedelta(days=8)) == 1
+    export.refresh_from_db()
+    assert (export.status, export.pieces.count()) == ("expired", 0)
+    viewer = client_of("viewer", ["view_incident"])
+    url = f"/admin/incidents/incident/{chat.pk}/exports/"
+    assert "/download/" not in viewer.get(url).content.decode()
+    assert viewer.get(f"{url}{export.pk}/download/").status_code == 404
+    assert chat.export(OPERATOR).pk != export.pk
+
+
+@pytest.mark.parametrize("reason", ["archive", "chat gone", "kept for ever"])
+def test_what_may_be_the_only_copy_is_kept(chat: Any, feishu: Any, settings: Any, reason: str) -> None:
+    made(chat)
+    Export.objects.update(then="disband" if reason == "archive" else "")
+    Incident.objects.update(chat_gone=reason == "chat gone")
+    settings.EXPORT_DAYS = 0 if reason == "kept for ever" else 7
+    assert Export.objects.expire(timezone.now() + timedelta(days=4000)) == 0
+
+
+def test_a_confidential_chat_is_told_as_such(chat: Any, feishu: Any) -> None:
+    said(feishu, chat, text="known from its event")
+    feishu.fault(code=231203, path="/im/v1/messages")
+    record = collected(chat)
+    assert "231203 the chat is confidential: its messages may not be read" in record.missing[0]
+    assert texts(record) == ["known from its event"]
+
+
 # --- The command ---------------------------------------------------------------------------------------------
 def test_the_command_writes_a_folder(chat: Any, feishu: Any, tmp_path: Any) -> None:
     said(feishu, chat, text="hello")
@@ -375,6 +441,29 @@ def test_the_command_writes_nothing_while_feishu_is_down(chat: Any, feishu: Any,
     with pytest.raises(CommandError, match="502"):
         call_command("export_incident", chat.number, "--to", str(tmp_path))
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("foreign", ["notes.txt", "attachments/mine.txt", "export.md/x"])
+def test_the_command_never_removes_what_no_export_has_written(
+    chat: Any, feishu: Any, tmp_path: Path, foreign: str
+) -> None:
+    folder = tmp_path / chat.number
+    (folder / foreign).parent.mkdir(parents=True)
+    (folder / foreign).write_text("mine")
+    with pytest.raises(CommandError, match=f"no export of {chat.number}"):
+        call_command("export_incident", chat.number, "--to", str(tmp_path))
+    (folder / "export.json").write_text(json.dumps({"number": chat.number}))
+    with pytest.raises(CommandError, match="would be lost"):
+        call_command("export_incident", chat.number, "--to", str(tmp_path))
+    assert (folder / foreign).read_text() == "mine"
+
+
+def test_the_command_does_not_follow_a_link_and_replaces_no_file(chat: Any, tmp_path: Path) -> None:
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    (tmp_path / chat.number).symlink_to(elsewhere)
+    with pytest.raises(CommandError, match="is not a folder"):
+        call_command("export_incident", chat.number, "--to", str(tmp_path))
 
 
 @pytest.mark.parametrize("number", ["INC-999", "x", "", "INC-²", "9" * 30])
@@ -421,10 +510,12 @@ def test_nothing_that_people_wrote_is_markup_in_the_markdown() -> None:
     assert page.count("alert(1)") >= 3
 
 
-def test_only_true_pictures_are_put_into_the_page() -> None:
+def test_only_true_pictures_are_put_into_the_page(tmp_path: Path) -> None:
     svg = Attachment("k", "image", "x.svg", path="attachments/001-x.svg", size=5)
     png = Attachment("k", "image", "x.png", path="attachments/002-x.png", size=len(PNG))
-    files = {svg.path: b"<svg onload=alert(1)>", png.path: PNG}
+    files = {svg.path: tmp_path / "1", png.path: tmp_path / "2"}
+    files[svg.path].write_bytes(b"<svg onload=alert(1)>")
+    files[png.path].write_bytes(PNG)
     page = as_html(record_of(message(text="", attachments=(svg, png)), files=files))
     assert page.count("<img") == 1
     assert 'href="attachments/001-x.svg" download' in page
@@ -455,7 +546,7 @@ def test_a_files_name_cannot_leave_its_folder(name: str, safe: str) -> None:
 
 
 def test_half_a_surrogate_does_not_stop_the_export() -> None:
-    assert as_zip(record_of(message(text="\ud83d")))
+    assert b"?" in as_files(record_of(message(text="\ud83d")))["export.md"]
 
 
 def test_five_thousand_entries_are_exported_within_reason(chat: Any) -> None:

@@ -2,7 +2,7 @@
 
 from .actor import NAME_LENGTH, Actor, StepError, Via
 from .alert import AlertGroup, Received, StoredAlert
-from .export import LEASE, Export, ExportFile, LostError
+from .export import LEASE, Export, ExportPiece, LostError
 from .incident import Incident, IncidentQuerySet
 from .postmortem import FollowUp, PostMortem, PostMortemTemplate
 from .rules import ReminderRule
@@ -15,7 +15,7 @@ __all__ = [
     "Actor",
     "AlertGroup",
     "Export",
-    "ExportFile",
+    "ExportPiece",
     "FollowUp",
     "FormerChat",
     "Incident",

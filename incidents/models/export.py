@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from datetime import datetime, timedelta
+from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
+from django.conf import settings
 from django.db import models, transaction
 from django.db.models import F, Q
 from django.utils import timezone
@@ -21,6 +24,8 @@ if TYPE_CHECKING:
 LEASE = timedelta(minutes=3)  # above the time of the longest single call
 # The wait after the 1st, 2nd, ... try; then the export has failed until somebody retries it.
 RETRY_SECONDS = (30, 120, 600, 1800)
+PIECE_BYTES = 1024 * 1024
+EXPIRED_AT_ONCE = 100
 
 
 class LostError(Exception):
@@ -48,6 +53,24 @@ class ExportQuerySet(models.QuerySet["Export"]):
         abandoned = Q(status=Export.Status.RUNNING, leased_until__lt=now)
         return self.filter(waiting | abandoned).order_by("pk")
 
+    def expire(self, now: datetime) -> int:
+        """Drops the files of exports older than EXPORT_DAYS (0: never); the number of exports.
+
+        What may be the only copy of a chat stays: exports of archives, and of chats that are gone.
+        """
+        if not settings.EXPORT_DAYS:
+            return 0
+        old = self.filter(
+            status=Export.Status.DONE,
+            then="",
+            incident__chat_gone=False,
+            finished_at__lt=now - timedelta(days=settings.EXPORT_DAYS),
+        )
+        expired = list(old.order_by("pk").values_list("pk", flat=True)[:EXPIRED_AT_ONCE])
+        with transaction.atomic():
+            ExportPiece.objects.filter(export__in=expired).delete()
+            return Export.objects.filter(pk__in=expired).update(status=Export.Status.EXPIRED)
+
     def claim(self, now: datetime) -> Export | None:
         """Leases the oldest due export to the caller; of several workers one gets it."""
         for export in self.due(now).select_related("incident__bot", "incident__service")[:10]:
@@ -70,6 +93,7 @@ class Export(models.Model):
         RUNNING = "running", _("running")
         DONE = "done", _("done")
         FAILED = "failed", _("failed")
+        EXPIRED = "expired", _("no longer kept")
 
     class Then(models.TextChoices):
         NOTHING = "", _("nothing more")
@@ -130,7 +154,7 @@ class Export(models.Model):
         self._update(done=done, total=total, leased_until=timezone.now() + LEASE)
 
     @transaction.atomic
-    def finish(self, data: bytes, missing: list[str]) -> None:
+    def finish(self, zipped: Path, missing: list[str]) -> None:
         """The zip is stored, and what an archive wanted afterwards is queued, or neither."""
         from .. import archive
 
@@ -138,11 +162,14 @@ class Export(models.Model):
             status=Export.Status.DONE,
             finished_at=timezone.now(),
             missing=[storable(text) for text in missing],
-            size=len(data),
+            size=zipped.stat().st_size,
             error="",
             leased_until=None,
         )
-        ExportFile.objects.update_or_create(export=self, defaults={"data": data})
+        self.pieces.all().delete()
+        with zipped.open("rb") as file:
+            for number, data in enumerate(iter(lambda: file.read(PIECE_BYTES), b"")):
+                self.pieces.create(number=number, data=data)
         archive.export_ended(self)
 
     @transaction.atomic
@@ -161,6 +188,11 @@ class Export(models.Model):
         )
         if not again:
             archive.export_ended(self)
+
+    def content(self) -> Iterator[bytes]:
+        """The zip, piece by piece: at no time more than one of them is in memory."""
+        for number in range(-(-self.size // PIECE_BYTES)):
+            yield bytes(self.pieces.values_list("data", flat=True).get(number=number))
 
     def release(self) -> None:
         """The worker stops: another one begins at once."""
@@ -183,11 +215,15 @@ class Export(models.Model):
             setattr(self, name, value)
 
 
-class ExportFile(models.Model):
-    """The zip of an export; in a table of its own, so that lists do not load it."""
+class ExportPiece(models.Model):
+    """PIECE_BYTES of an export's zip: in the database, because worker and web may be on different machines."""
 
-    export = models.OneToOneField(Export, models.CASCADE, related_name="file", primary_key=True)
+    export = models.ForeignKey(Export, models.CASCADE, related_name="pieces")
+    number = models.PositiveIntegerField()
     data = models.BinaryField()
 
+    class Meta:
+        constraints = (models.UniqueConstraint(fields=("export", "number"), name="one_piece_per_number"),)
+
     def __str__(self) -> str:
-        return f"{len(self.data)} bytes"
+        return f"{self.export_id}/{self.number}"

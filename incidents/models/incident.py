@@ -316,6 +316,11 @@ class Incident(models.Model):
             incident=self, kind=kind, via=by.via, person=by.name, open_id=by.open_id, **entry
         )
 
+    def all_chats(self) -> list[str]:
+        """Its chat and those it had before, oldest first."""
+        former = list(self.former_chats.values_list("chat_id", flat=True))
+        return [*former, self.chat_id] if self.chat_id else former
+
     def call_in(self, responders: Iterable[Responder]) -> None:
         """Remembers who is to be in the chat; whoever was refused, or has left, is tried again."""
         known = {one.identity: one for one in self.responders.all()}

@@ -1,5 +1,7 @@
 """`manage.py export_incident INC-1 --to DIR`: writes everything about an incident into a folder."""
 
+import json
+import re
 import shutil
 import tempfile
 import time
@@ -11,12 +13,15 @@ from django.core.management.base import BaseCommand, CommandError
 
 from events.sealed import UnsealError
 from incidents.chat import language_of_the_chat
-from incidents.export import as_files
+from incidents.export import write_texts
 from incidents.history import CollectError, collect
 from incidents.models import Incident
+from incidents.record import Record
 
 BAR = 30
 LOG_SECONDS = 5
+# What an export consists of.
+OURS = re.compile(r"export\.(?:md|json|html)|post-mortem\.md|attachments(?:/[0-9]{3,}-[^/]+)?")
 INCOMPLETE = 3  # the exit code of an export that was written, but lacks something
 
 
@@ -39,11 +44,8 @@ class Command(BaseCommand):
         incident = find(options["number"])
         folder = Path(options["to"]).expanduser() / incident.number
         try:
-            folder.parent.mkdir(parents=True, exist_ok=True)
-            with language_of_the_chat():
-                record = collect(incident, self._progress)
-                files = as_files(record)
-            replace_folder(folder, files)
+            check_place(folder, incident)
+            record = self._write(incident, folder)
         except CollectError as error:
             self._end_line()
             raise CommandError(f"Feishu: {error}. Nothing was written; run it again later.") from error
@@ -58,6 +60,23 @@ class Command(BaseCommand):
             self.stderr.write(f"missing: {text}")
         if record.missing:
             raise SystemExit(INCOMPLETE)
+
+    def _write(self, incident: Incident, folder: Path) -> Record:
+        """The export in the folder, whole or not at all; an older one of the same incident goes."""
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        fresh = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
+        try:
+            with language_of_the_chat():
+                record = collect(incident, self._progress, fresh)
+                write_texts(record, fresh)
+            fresh.chmod(0o755)
+            check_place(folder, incident)  # collecting took its time
+            if folder.exists():
+                shutil.rmtree(folder)
+            fresh.rename(folder)
+        finally:
+            shutil.rmtree(fresh, ignore_errors=True)
+        return record
 
     def _progress(self, done: int, total: int) -> None:
         filled = BAR * done // max(total, 1)
@@ -84,16 +103,27 @@ def find(number: str) -> Incident:
     return incident
 
 
-def replace_folder(folder: Path, files: dict[str, bytes]) -> None:
-    """The folder with these files, whole or not at all; an older export of the same incident goes."""
-    fresh = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
+def check_place(folder: Path, incident: Incident) -> None:
+    """Only what an earlier export of the same incident has written is replaced; CommandError for all else."""
+    if not folder.exists() and not folder.is_symlink():
+        return
+    if folder.is_symlink() or not folder.is_dir():
+        raise CommandError(f"{folder} is not a folder. Move it away, or choose another --to.")
+    paths = [str(path.relative_to(folder)) for path in sorted(folder.rglob("*"))]
+    if paths and number_in(folder) != incident.number:
+        raise CommandError(
+            f"{folder} is there and no export of {incident}. Move it away, or choose another --to."
+        )
+    if foreign := next((path for path in paths if not OURS.fullmatch(path)), None):
+        raise CommandError(
+            f"{folder / foreign} is not of an export and would be lost. Move it away, or choose another --to."
+        )
+
+
+def number_in(folder: Path) -> str:
+    """The incident of the export in a folder; "" where there is none."""
     try:
-        for path, data in files.items():
-            (fresh / path).parent.mkdir(parents=True, exist_ok=True)
-            (fresh / path).write_bytes(data)
-        fresh.chmod(0o755)
-        if folder.exists():
-            shutil.rmtree(folder)
-        fresh.rename(folder)
-    finally:
-        shutil.rmtree(fresh, ignore_errors=True)
+        told = json.loads((folder / "export.json").read_text())
+    except (OSError, ValueError):
+        return ""
+    return str(told.get("number", "")) if isinstance(told, dict) else ""

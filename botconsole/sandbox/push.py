@@ -84,20 +84,20 @@ class Pusher:
         """Delivers what is due until cancelled."""
         self._loop = asyncio.get_running_loop()
         self._store.run("UPDATE pushes SET state = 'retrying' WHERE state = 'sending'")
-        async with self.webhook.client():
-            try:
-                while True:
-                    self._wake.clear()
-                    pause = self._start_due()
-                    try:
-                        await asyncio.wait_for(self._wake.wait(), pause)
-                    except TimeoutError:
-                        continue
-            finally:
-                for task in self._tasks:
-                    task.cancel()
-                await asyncio.gather(*self._tasks, return_exceptions=True)
-                self._loop = None
+        try:
+            while True:
+                self._wake.clear()
+                pause = self._start_due()
+                try:
+                    await asyncio.wait_for(self._wake.wait(), pause)
+                except TimeoutError:
+                    continue
+        finally:
+            for task in self._tasks:
+                task.cancel()
+            await asyncio.gather(*self._tasks, return_exceptions=True)
+            self.webhook.close()
+            self._loop = None
 
     def wake(self) -> None:
         """Has the queue looked through, from whatever thread."""

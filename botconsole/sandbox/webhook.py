@@ -10,14 +10,13 @@ import time
 from dataclasses import dataclass
 from typing import Any
 
-import httpx
 from cryptography.hazmat.primitives import padding
 from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
 
 from botconsole.sandbox.config import SandboxConfig
+from botconsole.sandbox.posting import Poster, PostError
 
-ANSWER_SECONDS, CONNECT_SECONDS, CHALLENGE_SECONDS = 3.0, 2.0, 1.0
-KEEP_ALIVE = 32
+ANSWER_SECONDS, CHALLENGE_SECONDS = 3.0, 1.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,45 +56,30 @@ def seal(config: SandboxConfig, payload: dict[str, Any], sign: bool = True) -> t
 
 
 class Webhook:
-    """The request URL and the connections to it; `client()` must be entered before anything is posted."""
+    """The request URL, and the connections to it."""
 
     def __init__(self, config: SandboxConfig) -> None:
         self._config = config
+        self._poster = Poster()
         self.url = config.webhook_url
-        self._client: httpx.AsyncClient | None = None
 
-    def client(self) -> httpx.AsyncClient:
-        """The client of the loop that runs the pushes."""
-        limits = httpx.Limits(
-            max_connections=KEEP_ALIVE * 2, max_keepalive_connections=KEEP_ALIVE, keepalive_expiry=3
-        )
-        self._client = httpx.AsyncClient(limits=limits, trust_env=False, follow_redirects=False)
-        return self._client
+    def close(self) -> None:
+        self._poster.close()
 
     async def post(
         self, body: bytes, headers: dict[str, str], seconds: float = ANSWER_SECONDS, url: str = ""
     ) -> Answer:
         """One POST to the app; a redirect is not followed, and everything must be over within `seconds`."""
         began = time.monotonic()
-
-        def spent() -> int:
-            return round((time.monotonic() - began) * 1000)
-
-        if self._client is None:
-            return Answer(None, 0, error="the sandbox is not running")
+        status, told, error = None, b"", ""
         try:
             async with asyncio.timeout(seconds):
-                timeout = httpx.Timeout(seconds, connect=CONNECT_SECONDS)
-                answer = await self._client.post(
-                    url or self.url, content=body, headers=headers, timeout=timeout
-                )
-            return Answer(answer.status_code, spent(), answer.content)
-        except (httpx.ConnectError, httpx.ConnectTimeout) as error:
-            return Answer(None, spent(), error="unknown host" if _is_dns(error) else "no connection")
-        except (TimeoutError, httpx.TimeoutException):
-            return Answer(None, spent(), error="timeout")
-        except (httpx.HTTPError, httpx.InvalidURL) as error:
-            return Answer(None, spent(), error=str(error) or type(error).__name__)
+                status, told = await self._poster.post(url or self.url, body, headers)
+        except PostError as reason:
+            error = str(reason)
+        except TimeoutError:
+            error = "timeout"
+        return Answer(status, round((time.monotonic() - began) * 1000), told, error)
 
     async def challenge(self, url: str) -> str:
         """Sends url_verification as Feishu does when a URL is saved; answers why it is refused, or ''."""
@@ -114,8 +98,3 @@ class Webhook:
             return "the answer is not JSON"
         good = isinstance(said, dict) and said.get("challenge") == word
         return "" if good else "the answer does not repeat the challenge"
-
-
-def _is_dns(error: Exception) -> bool:
-    text = str(error)
-    return any(part in text for part in ("getaddrinfo", "ame or service", "name resolution"))

@@ -117,7 +117,8 @@ class _App(BaseHTTPRequestHandler):
 
 def _serve(folder: str, app_port: str) -> None:
     config = SandboxConfig(
-        APP["app_id"], APP["app_secret"], webhook_url=f"http://127.0.0.1:{app_port}/", port=0, limits=False, encrypt_key="key",
+        APP["app_id"], APP["app_secret"], webhook_url=f"http://127.0.0.1:{app_port}/", encrypt_key="key",
+        port=0, limits=False,
         state_file=str(Path(folder) / "state.sqlite3"),
     )  # fmt: skip
     server = SandboxServer(config)

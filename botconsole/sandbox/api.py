@@ -32,6 +32,7 @@ from botconsole.sandbox.limits import TooOftenError
 from botconsole.sandbox.store import new_id
 from botconsole.sandbox.world import World
 
+TROUBLESHOOTER = "https://open.feishu.cn/search?from=openapi&log_id={}"
 Endpoint = Callable[[World, Call], dict[str, Any] | Response]
 LARGEST_JSON_BYTES = 1024 * 1024
 
@@ -45,6 +46,7 @@ class Api:
     endpoint: Endpoint
     top_level: bool = False
     open: bool = False
+    msg: str = "success"
     scopes: tuple[str, ...] = ()
 
 
@@ -53,22 +55,34 @@ READING = ("im:message", "im:message:readonly", "im:message.history:readonly")
 TABS = ("im:chat", "im:chat.tabs:write_only")
 NOTICES = ("im:chat", "im:chat.top_notice:write_only")
 MANAGERS = ("im:chat", "im:chat.managers:write_only")
+CHATS = ("im:chat", "im:chat:read", "im:chat:readonly")
+MEMBERS = ("im:chat", "im:chat.members:read", "im:chat:readonly")
+JOINING = ("im:chat", "im:chat.members:write_only")
 PINS = (*SENDING, "im:message.pins:write_only")
 ROUTES: tuple[Api, ...] = (
     Api(
         "POST", "/auth/v3/tenant_access_token/internal", tokens.tenant_access_token, top_level=True, open=True
     ),
     Api("POST", "/auth/v3/app_access_token/internal", tokens.app_access_token, top_level=True, open=True),
+    Api("POST", "/auth/v3/app_ticket/resend", tokens.resend_ticket, top_level=True, open=True),
+    Api("POST", "/auth/v3/app_access_token", tokens.store_app_access_token, top_level=True, open=True),
+    Api("POST", "/auth/v3/tenant_access_token", tokens.store_tenant_access_token, top_level=True, open=True),
     Api("GET", "/bot/v3/info", people.bot_info, top_level=True),
-    Api("GET", "/contact/v3/users/{user_id}", people.get_user),
-    Api("POST", "/contact/v3/users/batch_get_id", people.batch_get_id),
-    Api("POST", "/im/v1/images", images.upload),
+    Api("GET", "/contact/v3/users/{user_id}", people.get_user, scopes=("contact:contact.base:readonly",)),
+    Api("POST", "/contact/v3/users/batch_get_id", people.batch_get_id, scopes=("contact:user.id:readonly",)),
+    Api("POST", "/im/v1/images", images.upload, scopes=("im:resource", "im:resource:upload")),
     Api("POST", "/im/v1/messages", messages.create, scopes=SENDING),
     Api("GET", "/im/v1/messages", history.history, scopes=READING),
     Api("GET", "/im/v1/messages/{message_id}", history.get, scopes=READING),
     Api("PUT", "/im/v1/messages/{message_id}", messages.edit, scopes=(*SENDING, "im:message:update")),
-    Api("PATCH", "/im/v1/messages/{message_id}", messages.patch, scopes=(*SENDING, "im:message:update")),
-    Api("DELETE", "/im/v1/messages/{message_id}", messages.recall),
+    Api(
+        "PATCH",
+        "/im/v1/messages/{message_id}",
+        messages.patch,
+        scopes=(*SENDING, "im:message:update"),
+        msg="ok",
+    ),
+    Api("DELETE", "/im/v1/messages/{message_id}", messages.recall, scopes=SENDING),
     Api("POST", "/im/v1/messages/{message_id}/reply", messages.reply, scopes=SENDING),
     Api("PATCH", "/im/v1/messages/{message_id}/urgent_app", buzz.urgent_app, scopes=("im:message.urgent",)),
     Api("GET", "/im/v1/messages/{message_id}/resources/{file_key}", resources.download, scopes=READING),
@@ -78,22 +92,24 @@ ROUTES: tuple[Api, ...] = (
     Api("POST", "/interactive/v1/card/update", oldcards.update, scopes=SENDING),
     Api("POST", "/ephemeral/v1/send", oldcards.send, scopes=SENDING),
     Api("POST", "/ephemeral/v1/delete", oldcards.delete, scopes=SENDING),
-    Api("POST", "/im/v1/chats", chats.create),
-    Api("GET", "/im/v1/chats/{chat_id}", chats.get),
-    Api("PUT", "/im/v1/chats/{chat_id}", chats.update),
-    Api("DELETE", "/im/v1/chats/{chat_id}", chats.dissolve),
-    Api("POST", "/im/v1/chats/{chat_id}/link", chats.link),
+    Api("POST", "/im/v1/chats", chats.create, scopes=("im:chat", "im:chat:create")),
+    Api("GET", "/im/v1/chats/{chat_id}", chats.get, scopes=CHATS),
+    Api("PUT", "/im/v1/chats/{chat_id}", chats.update, scopes=("im:chat", "im:chat:update")),
+    Api("DELETE", "/im/v1/chats/{chat_id}", chats.dissolve, scopes=("im:chat", "im:chat:delete")),
+    Api("POST", "/im/v1/chats/{chat_id}/link", chats.link, scopes=CHATS),
     Api("POST", "/im/v1/chats/{chat_id}/chat_tabs", tabs.create, scopes=TABS),
-    Api("GET", "/im/v1/chats/{chat_id}/chat_tabs/list_tabs", tabs.listed),
+    Api(
+        "GET", "/im/v1/chats/{chat_id}/chat_tabs/list_tabs", tabs.listed, scopes=(*TABS, "im:chat.tabs:read")
+    ),
     Api("DELETE", "/im/v1/chats/{chat_id}/chat_tabs/delete_tabs", tabs.remove, scopes=TABS),
     Api("POST", "/im/v1/chats/{chat_id}/top_notice/put_top_notice", tabs.put_notice, scopes=NOTICES),
     Api("POST", "/im/v1/chats/{chat_id}/top_notice/delete_top_notice", tabs.delete_notice, scopes=NOTICES),
     Api("POST", "/im/v1/chats/{chat_id}/managers/add_managers", managers.add_managers, scopes=MANAGERS),
     Api("POST", "/im/v1/chats/{chat_id}/managers/delete_managers", managers.delete_managers, scopes=MANAGERS),
-    Api("GET", "/im/v1/chats/{chat_id}/members/is_in_chat", members.is_in_chat),
-    Api("POST", "/im/v1/chats/{chat_id}/members", members.add),
-    Api("GET", "/im/v1/chats/{chat_id}/members", members.members),
-    Api("DELETE", "/im/v1/chats/{chat_id}/members", members.remove),
+    Api("GET", "/im/v1/chats/{chat_id}/members/is_in_chat", members.is_in_chat, scopes=MEMBERS),
+    Api("POST", "/im/v1/chats/{chat_id}/members", members.add, scopes=JOINING),
+    Api("GET", "/im/v1/chats/{chat_id}/members", members.members, scopes=MEMBERS),
+    Api("DELETE", "/im/v1/chats/{chat_id}/members", members.remove, scopes=JOINING),
 )
 
 
@@ -117,7 +133,8 @@ async def _read(request: Request) -> Call:
 
 def refusal(error: PlatformError, log_id: str) -> Response:
     """A business error: HTTP 400 (429 for the rate limit) with code, message and log id."""
-    body = {"code": error.code, "msg": error.message, "error": {"log_id": log_id, **error.extra}}
+    told = {"log_id": log_id, "troubleshooter": TROUBLESHOOTER.format(log_id), **error.extra}
+    body = {"code": error.code, "msg": error.message, "error": told}
     headers = error.headers if isinstance(error, TooOftenError) else None
     return JSONResponse(body, error.status, headers)
 
@@ -136,8 +153,8 @@ def _answering(api: Api) -> Callable[[Request], Awaitable[Response]]:
         if isinstance(told, Response):
             return told
         if api.top_level:
-            return JSONResponse({"code": 0, "msg": "success", **told})
-        return JSONResponse({"code": 0, "msg": "success", "data": told})
+            return JSONResponse({"code": 0, "msg": api.msg, **told})
+        return JSONResponse({"code": 0, "msg": api.msg, "data": told})
 
     return answer
 

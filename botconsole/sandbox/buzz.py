@@ -10,7 +10,7 @@ from botconsole.sandbox.messages import is_own, sendable
 from botconsole.sandbox.people import ID_KINDS, find
 from botconsole.sandbox.world import World
 
-MOST_PEOPLE = 200
+MOST_PEOPLE, MOST_UNREAD = 200, 200
 
 
 def urgent_app(world: World, call: Call) -> dict[str, Any]:
@@ -29,6 +29,8 @@ def urgent_app(world: World, call: Call) -> dict[str, Any]:
     inside = [one["open_id"] for one in people.values() if one and world.is_member(chat, one["open_id"])]
     if not inside:
         raise PlatformError(230001, "ext=user_id_list has nobody who is in the chat")
+    if full := [one for one in inside if _unread(world, one, message["message_id"]) >= MOST_UNREAD]:
+        raise PlatformError(230023, f"ext=ids: {', '.join(full)}")
     for open_id in inside:
         world.store.run(
             "INSERT INTO buzzes (message_id, open_id) VALUES (?, ?)"
@@ -39,3 +41,13 @@ def urgent_app(world: World, call: Call) -> dict[str, Any]:
     world.touch(message["message_id"])
     lost = [value for value, one in people.items() if one is None or one["open_id"] not in inside]
     return {"invalid_user_id_list": lost}
+
+
+def _unread(world: World, open_id: str, message_id: str) -> int:
+    """How many other messages a person was buzzed about; nobody reads them here, but a recall takes one away."""
+    return world.store.number(
+        "SELECT count(*) FROM buzzes JOIN messages USING (message_id)"
+        " WHERE open_id = ? AND message_id != ? AND deleted = 0",
+        open_id,
+        message_id,
+    )

@@ -45,6 +45,12 @@ def is_shared(card: Json) -> bool:
     return is_second_schema(card) if told is None else told is True
 
 
+def mentions_all(card: Json) -> bool:
+    """Whether a text of the card is for everybody in the chat."""
+    texts = (node["content"] for _, node in walk(card) if isinstance(node.get("content"), str))
+    return any("all" in ids.split(",") for text in texts for ids in AT.findall(text))
+
+
 def walk(node: Any, path: str = "ROOT") -> Iterator[tuple[str, Json]]:
     """Every object of a card with the path the card service would print."""
     if isinstance(node, dict):
@@ -153,6 +159,8 @@ class CardRules:
                 self._part(f"{path} -> {key}", part)
         if tag == "form":
             self._form(path, element)
+        if tag == "chart" and not isinstance(element.get("chart_spec"), dict):
+            raise card_error(200550, "chart spec is invalid", path)
         if tag == "column_set":
             self._columns(path, element, (*inside, "column_set"))
         elif "elements" in known:

@@ -8,7 +8,7 @@ from typing import Any
 from botconsole.sandbox import payloads
 from botconsole.sandbox.call import Call
 from botconsole.sandbox.errors import PlatformError
-from botconsole.sandbox.people import ID_KINDS, find
+from botconsole.sandbox.people import ID_KINDS, find, refuse_foreign
 from botconsole.sandbox.scopes import is_owner
 from botconsole.sandbox.store import Row
 from botconsole.sandbox.world import World
@@ -33,6 +33,25 @@ DEFAULTS: dict[str, Any] = {
     "membership_approval": "no_approval_required",
     "moderation_permission": "all_members",
     "hide_member_count_setting": "all_members",
+}
+EVERYONE_OR_OWNER = ("all_members", "only_owner")
+SEEN_BY = ("all_members", "only_owner", "not_anyone")
+ALLOWED: dict[str, tuple[str, ...]] = {
+    "urgent_setting": EVERYONE_OR_OWNER,
+    "pin_manage_setting": EVERYONE_OR_OWNER,
+    "video_conference_setting": EVERYONE_OR_OWNER,
+    "add_member_permission": EVERYONE_OR_OWNER,
+    "share_card_permission": ("allowed", "not_allowed"),
+    "at_all_permission": EVERYONE_OR_OWNER,
+    "edit_permission": EVERYONE_OR_OWNER,
+    "group_message_type": ("chat", "thread"),
+    "chat_mode": ("group", "topic"),
+    "chat_type": ("private", "public"),
+    "join_message_visibility": SEEN_BY,
+    "leave_message_visibility": SEEN_BY,
+    "membership_approval": ("no_approval_required", "approval_required"),
+    "moderation_permission": (*EVERYONE_OR_OWNER, "moderator_list"),
+    "hide_member_count_setting": EVERYONE_OR_OWNER,
 }
 FOR_ALL = {"avatar", "name", "description", "i18n_names"}
 PERIOD_SECONDS = {"week": 7 * 86400, "year": 365 * 86400, "permanently": 0}
@@ -62,6 +81,11 @@ def is_manager(chat: Row) -> bool:
     return bool(not chat["owner_id"] or chat["bot_manager"])
 
 
+def may_operate(world: World, chat: Row) -> bool:
+    """Whether the bot may change the chat and its members: also what it made, if it has the scope for that."""
+    return is_manager(chat) or is_owner(world, chat)
+
+
 def setting(chat: Row, name: str) -> str:
     """A setting of the chat, or what it is by default."""
     return str({**DEFAULTS, **json.loads(chat["fields"])}[name])
@@ -86,22 +110,31 @@ def view(world: World, chat: Row, kind: str = "open_id") -> dict[str, Any]:
 
 def _people(world: World, ids: list[str], kind: str) -> list[Row]:
     """The persons of `user_id_list`, all of them or none."""
+    refuse_foreign(world, kind, ids)
     found = {value: find(world, kind, value) for value in dict.fromkeys(ids)}
     if bad := [value for value, person in found.items() if person is None]:
         raise PlatformError(232043, f"ext=invalid ids: {json.dumps(bad)}")
     people = [person for person in found.values() if person is not None]
+    if gone := [person[kind] for person in people if person["resigned"]]:
+        raise PlatformError(232022, f"ext=ids: {json.dumps(gone)}")
     if hidden := [person[kind] for person in people if not person["visible"]]:
         raise PlatformError(232024, f"ext=ids: {json.dumps(hidden)}")
     return people
 
 
-def _settings(call: Call) -> dict[str, Any]:
+def _settings(world: World, call: Call) -> dict[str, Any]:
     """The settings of a body that the sandbox keeps; the add and share permissions only change together."""
     if ("add_member_permission" in call.body) != ("share_card_permission" in call.body):
         raise PlatformError(
             232001, "ext=add_member_permission and share_card_permission must be set together"
         )
     call.text("description", code=232001)
+    for name, allowed in ALLOWED.items():
+        if call.text(name, code=232001) not in ("", *allowed, *(one.replace("_", " ") for one in allowed)):
+            raise PlatformError(232001, f"ext={name} must be one of {', '.join(allowed)}")
+    avatar = call.text("avatar", code=232001)
+    if avatar and not world.store.row("SELECT 1 FROM images WHERE image_key = ?", avatar):
+        raise PlatformError(232041)
     return {key: value for key, value in call.body.items() if key in DEFAULTS and value is not None}
 
 
@@ -125,7 +158,7 @@ def create(world: World, call: Call) -> dict[str, Any]:
         owner_id=owner[0]["open_id"] if owner else "",
         by_app=1,
         bot_manager=int(call.query.get("set_bot_manager") == "true"),
-        fields=json.dumps(_settings(call), ensure_ascii=False),
+        fields=json.dumps(_settings(world, call), ensure_ascii=False),
     )
     world.keep_uuid("chat", f"{uuid} {owner_id}" if uuid else "", chat["chat_id"])
     world.join(chat, [*owner, *people], world.bot, push=world.config.initial_members_pushed)
@@ -158,16 +191,16 @@ def update(world: World, call: Call) -> dict[str, Any]:
     """Partial: what is missing stays; the change comes back as im.chat.updated_v1."""
     chat = group(world, call.params["chat_id"])
     kind = call.choice("user_id_type", ID_KINDS, "open_id")
-    wanted = _settings(call)
+    wanted = _settings(world, call)
     if "name" in call.body:
         wanted["name"] = call.text("name", LONGEST_NAME, code=232001)
     if owner_id := call.text("owner_id", code=232001):
         owner = find(world, kind, owner_id)
         if owner is None or not world.is_member(chat, owner["open_id"]):
-            raise PlatformError(232001, "ext=the new owner is not in the chat")
+            raise PlatformError(232012)
         wanted["owner_id"] = owner["open_id"]
     fields = {**DEFAULTS, **json.loads(chat["fields"])}
-    if not is_manager(chat):
+    if not may_operate(world, chat):
         if set(wanted) - FOR_ALL:
             raise PlatformError(232016)
         if fields["edit_permission"] != "all_members":

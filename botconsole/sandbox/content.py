@@ -135,6 +135,10 @@ def _plain(world: World, msg_type: str, said: Json) -> None:
     key = NEEDED.get(msg_type, "")
     if key and not (isinstance(said.get(key), str) and said[key]):
         raise PlatformError(230001, f"ext={key} is required")
+    if msg_type == "share_chat" and not ((chat := world.chat(said["chat_id"])) and chat["bot_in"]):
+        raise PlatformError(230001, "ext=invalid chat_id")
+    if msg_type == "share_user" and find(world, "open_id", said["user_id"]) is None:
+        raise PlatformError(230001, "ext=invalid user_id")
     if (msg_type == "image" and not knows_image(world, said["image_key"])) or key == "file_key":
         raise PlatformError(230017)
 

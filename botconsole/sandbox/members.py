@@ -3,11 +3,10 @@
 from typing import Any
 
 from botconsole.sandbox.call import Call, page
-from botconsole.sandbox.chats import MOST_BOTS, MOST_USERS, group, is_manager
+from botconsole.sandbox.chats import MOST_BOTS, MOST_USERS, group, may_operate, setting
 from botconsole.sandbox.doings import move_bot
 from botconsole.sandbox.errors import PlatformError
-from botconsole.sandbox.people import ID_KINDS, find
-from botconsole.sandbox.store import Row
+from botconsole.sandbox.people import ID_KINDS, find, refuse_foreign
 from botconsole.sandbox.world import World
 
 FAIL_ON_UNKNOWN, WHAT_IS_POSSIBLE, ALL_OR_NOTHING = "0", "1", "2"
@@ -22,22 +21,27 @@ def add(world: World, call: Call) -> dict[str, Any]:
     ids = list(dict.fromkeys(call.texts("id_list", MOST_BOTS if kind == "app_id" else MOST_USERS, 232001)))
     if not ids:
         raise PlatformError(232001, "ext=id_list is required")
-    if not is_manager(chat) and not _anyone_may_add(chat):
+    refuse_foreign(world, kind, ids)
+    if not may_operate(world, chat) and setting(chat, "add_member_permission") == "only_owner":
         raise PlatformError(232017)
     found = {value: find(world, kind, value) for value in ids}
     missing = [value for value, person in found.items() if person is None]
     people = [person for person in found.values() if person is not None]
-    hidden = [person[kind] for person in people if not person["visible"]]
-    if mode != WHAT_IS_POSSIBLE and (missing or hidden):
-        raise PlatformError(232043 if missing else 232024, f"ext=ids: {', '.join(missing or hidden)}")
+    gone = [person[kind] for person in people if person["resigned"]]
+    hidden = [person[kind] for person in people if not person["visible"] and not person["resigned"]]
+    if mode != WHAT_IS_POSSIBLE:
+        for code, bad in ((232043, missing), (232022, gone), (232024, hidden)):
+            if bad:
+                raise PlatformError(code, f"ext=ids: {', '.join(bad)}")
     if len(world.members(chat["chat_id"])) + len(people) > LARGEST_GROUP:
         raise PlatformError(232013)
-    world.join(chat, [person for person in people if person["visible"]], world.bot)
-    return {"invalid_id_list": hidden, "not_existed_id_list": missing, "pending_approval_id_list": []}
-
-
-def _anyone_may_add(chat: Row) -> bool:
-    return '"add_member_permission": "only_owner"' not in chat["fields"]
+    good = [person for person in people if person["visible"] and not person["resigned"]]
+    pending: list[str] = []
+    if setting(chat, "membership_approval") == "approval_required" and not may_operate(world, chat):
+        good, pending = [], [person[kind] for person in good]
+    world.join(chat, good, world.bot)
+    told = {"invalid_id_list": gone + hidden, "not_existed_id_list": missing}
+    return {**told, "pending_approval_id_list": pending}
 
 
 def members(world: World, call: Call) -> dict[str, Any]:
@@ -68,7 +72,7 @@ def remove(world: World, call: Call) -> dict[str, Any]:
             move_bot(world, chat, inside=False)
             return {"invalid_id_list": []}
         return {"invalid_id_list": ids}
-    if not is_manager(chat):
+    if not may_operate(world, chat):
         raise PlatformError(232002)
     found = {value: find(world, kind, value) for value in ids}
     world.leave(chat, [person for person in found.values() if person is not None], world.bot)

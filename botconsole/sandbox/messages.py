@@ -4,16 +4,17 @@ import json
 from typing import Any
 
 from botconsole.sandbox.call import Call, invalid
-from botconsole.sandbox.cardrules import is_second_schema, is_shared, parse_card
+from botconsole.sandbox.cardrules import is_second_schema, is_shared, mentions_all, parse_card
+from botconsole.sandbox.chats import is_manager, setting
 from botconsole.sandbox.content import checked, rules
 from botconsole.sandbox.errors import PlatformError, card_error
 from botconsole.sandbox.history import known, view
-from botconsole.sandbox.people import ID_KINDS, find
+from botconsole.sandbox.people import ID_KINDS, find, refuse_foreign
 from botconsole.sandbox.store import Row
 from botconsole.sandbox.world import World
 
 Json = dict[str, Any]
-UUID_SECONDS, PATCH_SECONDS, MOST_EDITS = 3600, 14 * 86400, 20
+UUID_SECONDS, PATCH_SECONDS, RECALL_SECONDS, MOST_EDITS = 3600, 14 * 86400, 365 * 86400, 20
 
 
 def _receiver(world: World, kind: str, value: str) -> Row:
@@ -23,10 +24,13 @@ def _receiver(world: World, kind: str, value: str) -> Row:
         if chat is None:
             raise PlatformError(230001, "ext=invalid receive_id")
         return sendable(chat)
+    refuse_foreign(world, kind, [value])
     person = find(world, kind, value)
     if person is None:
         code = {"open_id": 99992351, "email": 230034}.get(kind, 99992360)
         raise PlatformError(code, f"Invalid ids: [{value}]")
+    if person["resigned"]:
+        raise PlatformError(230029)
     if not person["visible"]:
         raise PlatformError(230013)
     return world.conversation(person, by_bot=True)[0]
@@ -52,11 +56,25 @@ def _send(world: World, call: Call, chat_of: Row | None, parent: Row | None, kin
         return view(world, sent, raw_cards=True)
     msg_type, content, mentions = checked(world, call)
     chat = chat_of or _receiver(world, kind, receive_id)
+    _check_settings(world, chat, msg_type, content)
     world.limits.count_message(chat["chat_id"])
     sender, in_thread = (world.config.app_id, "app"), call.body.get("reply_in_thread") is True
     message = world.add_message(chat["chat_id"], sender, msg_type, content, mentions, parent, in_thread)
     world.keep_uuid("message", uuid, message["message_id"])
     return view(world, message, raw_cards=True)
+
+
+def _check_settings(world: World, chat: Row, msg_type: str, content: str) -> None:
+    """What the kind of chat and the group's settings forbid a bot that does not manage it."""
+    if msg_type == "system" and chat["mode"] != "p2p":
+        raise PlatformError(230001, "ext=system messages are for conversations only")
+    if chat["mode"] == "p2p" or is_manager(chat):
+        return
+    if setting(chat, "moderation_permission") == "only_owner":
+        raise PlatformError(230018)
+    everyone = msg_type == "interactive" and mentions_all(json.loads(content))
+    if everyone and setting(chat, "at_all_permission") == "only_owner":
+        raise card_error(100290, "invalid user resource(at/person)", "all is not allowed in this chat")
 
 
 def create(world: World, call: Call) -> Json:
@@ -131,12 +149,13 @@ def check_schema(old: Json, new: Json) -> None:
 
 
 def recall(world: World, call: Call) -> Json:
-    """Own messages; others' only where the bot owns or manages the group."""
+    """Own messages; others' only where the bot owns, manages or made the group, and for a year."""
     message = known(world, call.params["message_id"])
     chat = world.must_chat(message["chat_id"])
     sendable(chat)
     manages = chat["mode"] != "p2p" and (not chat["owner_id"] or chat["bot_manager"] or chat["by_app"])
-    if not is_own(world, message) and not manages:
+    too_old = world.clock.now() - message["sent_at"] > RECALL_SECONDS
+    if not is_own(world, message) and (not manages or too_old):
         raise PlatformError(230026)
     if message["deleted"]:
         raise PlatformError(230011)

@@ -52,6 +52,16 @@ def twin(payload: Json) -> Json | None:
     return told
 
 
+def without_user_ids(told: Any) -> Any:
+    """The same with no `user_id` beside an `open_id`; `user_id` as the name of a person's ids stays."""
+    if isinstance(told, list):
+        return [without_user_ids(one) for one in told]
+    if not isinstance(told, dict):
+        return told
+    hidden = "open_id" in told and isinstance(told.get("user_id"), str)
+    return {key: without_user_ids(value) for key, value in told.items() if not (hidden and key == "user_id")}
+
+
 def person_ids(person: Row) -> Json:
     return {"union_id": person["union_id"], "user_id": person["user_id"], "open_id": person["open_id"]}
 

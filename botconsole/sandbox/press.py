@@ -22,6 +22,8 @@ CLIENT_TEXTS = {
     200342: "no connection to the app",
     200343: "the app's host name is unknown",
     200340: "no request URL is configured",
+    200345: "the request URL is wrong",
+    200530: "a component of a form in the app's answer has no name",
     200830: "a card of 2.0 can not be replaced by one of 1.0",
     200080: "the request failed",
 }
@@ -31,6 +33,7 @@ NO_ANSWER = {
     "connection lost": 200342,
     "unknown host": 200343,
     "no webhook": 200340,
+    "the URL is wrong": 200345,
 }
 TOAST_KINDS = ("info", "success", "error", "warning")
 
@@ -128,7 +131,7 @@ async def press(world: World, message: Row, person: Row, wanted: Json) -> Json:
         raise PressError("this element is disabled")
     _check_form(card, element, wanted.get("form_value"))
     token, event_id = f"c-{secrets.token_hex(20)}", new_id("ev")
-    event = payloads.press_event(world.config, message, person, token, _action(element, wanted))
+    event = world.told(payloads.press_event(world.config, message, person, token, _action(element, wanted)))
     remember_press(world, token, message["message_id"])
     answer = await world.pusher.call_back(event_id, "card.action.trigger", event)
     if answer.status == 200:
@@ -179,6 +182,6 @@ def _judge_card(world: World, old: Json, told: Any) -> int:
         return 200830
     try:
         rules(world).check(new)
-    except PlatformError:
-        return 200673
+    except PlatformError as error:
+        return 200530 if "ErrCode: 200530" in error.message else 200673
     return 0

@@ -7,6 +7,7 @@ from botconsole.sandbox.store import Row
 from botconsole.sandbox.world import World
 
 GROUP_MESSAGES, AS_OWNER = "im:message.group_msg", "im:chat:operate_as_owner"
+USER_IDS = "contact:user.employee_id:readonly"
 
 
 def need(world: World, *scopes: str, code: int = 99991672) -> None:

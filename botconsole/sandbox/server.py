@@ -13,7 +13,7 @@ from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp
 
-from botconsole.sandbox import api, control, page
+from botconsole.sandbox import api, control, page, tokens
 from botconsole.sandbox.clock import Clock
 from botconsole.sandbox.config import SandboxConfig
 from botconsole.sandbox.gate import Gate
@@ -40,16 +40,18 @@ def create_app(world: World, recorder: Recorder | None = None, first: Scenario |
 
     @contextlib.asynccontextmanager
     async def lifespan(_: Starlette) -> AsyncIterator[None]:
-        pushing = asyncio.create_task(world.pusher.run())
+        running = [asyncio.create_task(world.pusher.run())]
+        if world.config.store_app:
+            running.append(asyncio.create_task(tokens.push_tickets(world)))
         if first is not None:
             player.start(first)
         try:
             yield
         finally:
             await player.close()
-            pushing.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await pushing
+            for task in running:
+                task.cancel()
+            await asyncio.gather(*running, return_exceptions=True)
 
     app = Starlette(
         routes=[*api.routes(), *control.routes(), *page.routes()],

@@ -65,6 +65,8 @@ LATER_COLUMNS = (
     ("messages", "only_for", "TEXT NOT NULL DEFAULT ''"),
     ("messages", "edits", "INTEGER NOT NULL DEFAULT 0"),
     ("pushes", "before", "TEXT NOT NULL DEFAULT ''"),
+    ("people", "resigned", "INTEGER NOT NULL DEFAULT 0"),
+    ("people", "other_open_id", "TEXT NOT NULL DEFAULT ''"),
 )
 WORLD = (
     "people",

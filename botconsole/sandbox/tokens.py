@@ -1,5 +1,6 @@
 """The token endpoints and the check of the Authorization header."""
 
+import asyncio
 import hmac
 import secrets
 from typing import Any
@@ -8,7 +9,7 @@ from botconsole.sandbox.call import Call
 from botconsole.sandbox.errors import PlatformError
 from botconsole.sandbox.world import World
 
-LIFE_SECONDS, RENEWED_BELOW_SECONDS = 7200, 1800
+LIFE_SECONDS, RENEWED_BELOW_SECONDS, TICKET_SECONDS = 7200, 1800, 3600
 
 
 def issue(world: World, kind: str) -> tuple[str, int]:
@@ -47,6 +48,55 @@ def app_access_token(world: World, call: Call) -> dict[str, Any]:
     app_token, _ = issue(world, "app")
     token, expire = issue(world, "tenant")
     return {"msg": "ok", "app_access_token": app_token, "tenant_access_token": token, "expire": expire}
+
+
+def _app_ticket(world: World) -> str:
+    return str(world.store.recall("app ticket", ""))
+
+
+def push_ticket(world: World) -> str:
+    """A new app_ticket for the app of the app store; the ones before stop being good."""
+    world.store.remember("app ticket", secrets.token_hex(16))
+    world.store.remember("app ticket at", world.clock.now())
+    event = {"app_id": world.config.app_id, "app_ticket": _app_ticket(world), "type": "app_ticket"}
+    return world.push_v1(event)
+
+
+async def push_tickets(world: World) -> None:
+    """Every hour of the sandbox's clock, until cancelled."""
+    while True:
+        if world.clock.now() - world.store.recall("app ticket at", 0) >= TICKET_SECONDS:
+            push_ticket(world)
+        await asyncio.sleep(min(1.0, world.clock.real_delay(TICKET_SECONDS) / 4))
+
+
+def resend_ticket(world: World, call: Call) -> dict[str, Any]:
+    _check_app(world, call)
+    push_ticket(world)
+    return {}
+
+
+def store_app_access_token(world: World, call: Call) -> dict[str, Any]:
+    """What an app of the app store asks for with the ticket it was pushed."""
+    _check_app(world, call)
+    ticket = call.body.get("app_ticket")
+    if not ticket or ticket != _app_ticket(world):
+        raise PlatformError(10012)
+    token, expire = issue(world, "app")
+    return {"msg": "ok", "app_access_token": token, "expire": expire}
+
+
+def store_tenant_access_token(world: World, call: Call) -> dict[str, Any]:
+    """The token for one tenant that installed the app; this sandbox is one tenant."""
+    known = world.store.row(
+        "SELECT * FROM tokens WHERE token = ? AND kind = 'app'", str(call.body.get("app_access_token", ""))
+    )
+    if known is None or known["expires_at"] <= world.clock.now():
+        raise PlatformError(99991664)
+    if call.body.get("tenant_key") != world.config.tenant_key:
+        raise PlatformError(10003, "ext=the app is not installed in a tenant with this tenant_key")
+    token, expire = issue(world, "tenant")
+    return {"msg": "ok", "tenant_access_token": token, "expire": expire}
 
 
 def check_bearer(world: World, authorization: str) -> None:

@@ -501,12 +501,14 @@ def test_batch_get_id_leaves_out_the_id_of_who_is_not_found(feishu: Feishu) -> N
 
 
 def test_the_sixth_message_into_a_chat_within_a_second_is_230020(fresh: Feishu) -> None:
+    fresh.sandbox.world.limits.now = lambda: 0.0
     chat_id = fresh.group()
     codes = [fresh.send(chat_id)["code"] for _ in range(6)]
     assert codes == [0] * 5 + [230020]
 
 
 def test_above_fifty_calls_a_second_the_gateway_answers_429_with_its_headers(fresh: Feishu) -> None:
+    fresh.sandbox.world.limits.now = lambda: 0.0
     answers = (fresh.raw("GET", "/bot/v3/info") for _ in range(1000))
     refused = next(answer for answer in answers if answer.status_code == 429)
     assert refused.json()["code"] == 99991400

@@ -99,6 +99,7 @@ def test_where_only_the_owner_pins_a_bot_that_is_none_gets_230046(feishu: Feishu
 
 
 def test_the_sixth_pin_of_a_message_within_a_second_is_230047(limited: Feishu) -> None:
+    limited.sandbox.world.limits.now = lambda: 0.0
     message_id = limited.send(limited.group())["data"]["message_id"]
     assert [pin(limited, message_id)["code"] for _ in range(6)] == [0] * 5 + [230047]
 

@@ -2,6 +2,7 @@
 
 import time
 from collections import defaultdict, deque
+from collections.abc import Callable
 
 from botconsole.sandbox.errors import PlatformError
 
@@ -22,8 +23,8 @@ class TooOftenError(PlatformError):
 class Limits:
     """Counts allowed calls per API and messages per chat; a refused call does not count."""
 
-    def __init__(self, enabled: bool) -> None:
-        self.enabled = enabled
+    def __init__(self, enabled: bool, now: Callable[[], float] = time.monotonic) -> None:
+        self.enabled, self.now = enabled, now
         self._calls: dict[str, deque[float]] = defaultdict(deque)
         self._messages: dict[str, deque[float]] = defaultdict(deque)
 
@@ -31,7 +32,7 @@ class Limits:
         """One call of `api`; raises TooOftenError above 50 a second or 1000 a minute."""
         if not self.enabled:
             return
-        now, seen = time.monotonic(), self._calls[api]
+        now, seen = self.now(), self._calls[api]
         _drop(seen, now - 60)
         if len(seen) >= PER_MINUTE:
             raise TooOftenError(PER_MINUTE, seen[0] + 60 - now)
@@ -43,7 +44,7 @@ class Limits:
         """One message into a chat (or one change of a message); the fifth within a second is the last."""
         if not self.enabled:
             return
-        now, seen = time.monotonic(), self._messages[about]
+        now, seen = self.now(), self._messages[about]
         _drop(seen, now - 1)
         if len(seen) >= most:
             raise PlatformError(code)
@@ -51,7 +52,7 @@ class Limits:
 
     def gauges(self) -> list[dict[str, int | str]]:
         """For the page: how much of each limit the last minute and second used."""
-        now = time.monotonic()
+        now = self.now()
         return [
             {
                 "api": api,

@@ -1,5 +1,6 @@
 """The invented people and groups a new sandbox starts with; nothing here is pushed."""
 
+import hashlib
 import random
 
 from botconsole.sandbox.world import World
@@ -16,7 +17,7 @@ def seed(world: World) -> None:
     if not world.config.seed or world.store.recall("seeded"):
         return
     people = [
-        world.add_person(name, f"ou_{index:032x}")
+        world.add_person(name, _open_id(world, index), union_id=f"on_{index:032x}")
         for index, name in enumerate((*NAMES[:5], NAMES[12]), 0xA11CE)
     ]
     by_name = {person["name"]: person for person in people}
@@ -25,6 +26,11 @@ def seed(world: World) -> None:
         chat = world.add_chat(name, owner_id=insiders[0]["open_id"])
         world.join(chat, insiders, world.bot, push=False)
     world.store.remember("seeded", True)
+
+
+def _open_id(world: World, index: int) -> str:
+    """The same at every start, and another one for every app: open_ids belong to an app."""
+    return f"ou_{hashlib.sha256(f'{world.config.app_id} {index}'.encode()).hexdigest()[:32]}"
 
 
 def fresh_name(world: World) -> str:

@@ -65,7 +65,7 @@ class World:
     def person(self, open_id: str) -> Row | None:
         return self.store.row("SELECT * FROM people WHERE open_id = ?", open_id)
 
-    def add_person(self, name: str, open_id: str = "", visible: bool = True) -> Row:
+    def add_person(self, name: str, open_id: str = "", visible: bool = True, union_id: str = "") -> Row:
         """The person with this open_id, made if unknown; a given name replaces the old one."""
         if open_id and (known := self.person(open_id)):
             if name and name != known["name"]:
@@ -76,7 +76,7 @@ class World:
         self.store.insert(
             "people",
             open_id=open_id,
-            union_id=f"on_{tail}",
+            union_id=union_id or f"on_{tail}",
             user_id=f"u_{tail[:8]}" if not self._taken(f"u_{tail[:8]}") else f"u_{tail}",
             name=name or f"用户 {tail[:4]}",
             email=f"{tail[:8]}@sandbox.example",

@@ -203,7 +203,9 @@ class Pusher:
         if push["before"]:
             self._overtaken(push["before"])
         for _ in range(fault.duplicate if fault and acked else 0):
-            self._note(push, await self._send(push, fault))
+            sealed = self._store.row("SELECT * FROM pushes WHERE number = ?", push["number"])
+            if sealed is not None:
+                self._note(push, await self._send(sealed, fault))
 
     async def _send(self, push: Row, fault: Fault | None) -> Answer:
         """A re-push by HTTP carries the first one's bytes and signature (open question 3)."""

@@ -6,6 +6,7 @@ from events import people
 from events.confidential import Rule
 from events.dispatch import Handler
 from events.followup import Step
+from events.models import Priority
 from incidents import archive, confidential, handlers, names, presses, steps
 from templates.handlers import greet_conversation, greet_new_members, introduce_bot
 
@@ -57,3 +58,16 @@ RESULT_ROUTES: Mapping[str, Step] = {
 
 # What is kept from whom on every page that shows events or calls (events.confidential).
 CONFIDENTIAL: Sequence[Rule] = (confidential.private_incidents,)
+
+# What goes first when not everything can go at once: who queued a call is the first word of its key.
+# Whoever is not named here goes last.
+PRIORITIES: Mapping[str, Priority] = {
+    "inc": Priority.INCIDENT,
+    "answer": Priority.ANSWER,
+    "bot": Priority.ANSWER,  # who we are: commands wait for it
+    "person": Priority.ANSWER,  # a name on a card or in a timeline
+    "test": Priority.TEST,
+    "welcome": Priority.WELCOME,
+    "hello": Priority.WELCOME,
+    "intro": Priority.WELCOME,
+}

@@ -34,7 +34,7 @@ READ_SECONDS = 1
 NAMES_SECONDS = 2
 EXPIRE_SECONDS = 600
 REMIND_SECONDS = 15
-FINISH_SECONDS = 30  # below the time a supervisor leaves a process after SIGTERM (compose.yaml: 40 s)
+FINISH_SECONDS = 8  # below the time a supervisor leaves a process after SIGTERM
 AWAY_SECONDS = 1
 QUIET_SECONDS = 30  # one line about a database that is away is enough for so long
 # How long to sleep when nothing wakes the worker. PostgreSQL does (NOTIFY), SQLite cannot.
@@ -50,6 +50,7 @@ class Worker:
         self._delivery = Delivery(settings.CALLS_IN_FLIGHT, self._wake.set)
         self._exports = Exporting()
         self._replays = Beside("replay", replay.is_due, replay.run_due)
+        self.left_behind = False  # whether threads still wait for Feishu although the worker has ended
         self._said_so = 0.0
         self._started_at = timezone.now()
         self._next: dict[str, float] = {}
@@ -61,7 +62,7 @@ class Worker:
             threading.Thread(target=self._listen, name="listen", daemon=True).start()
         while not self._stopping.is_set():
             if not self._turn():
-                self._wake.wait(POLL_SECONDS[connection.vendor])
+                self._wake.wait(self._delivery.sleep_seconds(POLL_SECONDS[connection.vendor]))
                 self._wake.clear()
         self._finish()
 
@@ -72,10 +73,11 @@ class Worker:
         while not self._stopping.is_set() and (
             sweep() + sweep_follow_ups() + self._delivery.step()
             or self._delivery.busy
+            or self._delivery.throttled
             or self._exports.run_due()
             or self._replays.run_due()
         ):
-            self._wake.wait(0.05)
+            self._wake.wait(self._delivery.sleep_seconds(0.05))
             self._wake.clear()
         self._finish()
 
@@ -86,13 +88,18 @@ class Worker:
         self._wake.set()
 
     def _finish(self) -> None:
-        """Records the calls in flight; gives up on a database that stays away (their leases end by themselves)."""
+        """Records the calls in flight, for some seconds; what Feishu then still owes is left to another worker."""
         deadline = time.monotonic() + FINISH_SECONDS
         while self._delivery.busy and time.monotonic() < deadline:
             self._guarded(lambda: self._delivery.step(take_more=False))
             self._wake.wait(0.1)
             self._wake.clear()
-        self._delivery.close()
+        self.left_behind = self._delivery.busy
+        if self.left_behind:
+            self._guarded(self._delivery.give_up)
+        else:
+            self._delivery.close()
+        self._guarded(self._delivery.leave)
         self._exports.close()
         self._replays.close()
 

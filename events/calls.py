@@ -151,3 +151,19 @@ CALLS: Mapping[str, Build] = {
     "get_chat": _get_chat,
     "get_bot": _get_bot,
 }
+
+# Each sets a state: of several that wait, only the last matters, and it may take the place of the first.
+REPLACING_CALLS = frozenset({"patch_card", "rename_chat"})
+# A chat that is gone is what these want.
+ENDING_CALLS = frozenset({"dissolve_chat", "leave_chat"})
+# What of a call counts towards a limit below that of the app: messages of a chat or person, changes of a message.
+_TO_A_CHAT = frozenset({"send_message", "reply_message"})
+_OF_A_MESSAGE = frozenset({"patch_card", "pin_message", "buzz"})
+
+
+def limited_by(call: str, arguments: object) -> str:
+    """What may see 5 of these calls a second, within the call's target; "" where only the app's limits hold."""
+    if call in _TO_A_CHAT:
+        return "messages"
+    message_id = arguments.get("message_id") if isinstance(arguments, dict) else None
+    return f"{call} {message_id}" if call in _OF_A_MESSAGE else ""

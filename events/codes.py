@@ -119,6 +119,24 @@ MEANINGS: dict[Reaction, dict[int, Text]] = {
     },
 }
 REACTIONS = {code: reaction for reaction, codes in MEANINGS.items() for code in codes}
+TOO_OFTEN = 99991400
+# Refusals of whatever the app asks: they say nothing about the call. A missing scope is one of a few calls only.
+_ABOUT_THE_APP = frozenset({10003, 10014, 10015, 99991662, 99991673, 99991401, 99991403, 232034})
+_CHAT_GONE = frozenset({230002, 232011, 232009})
+# Of a call that names its receiver; elsewhere these may be about one of many people.
+_RECEIVER_GONE = frozenset(
+    {232006, 230013, 230029, 230034, 230038, 230053, 99992351, 99992360, 99992361, 99992364}
+)
+
+
+def is_about_the_app(code: int | None) -> bool:
+    """Whether every call of the app would be refused with this code."""
+    return code in _ABOUT_THE_APP
+
+
+def is_target_gone(call: str, code: int | None) -> bool:
+    """Whether nothing at all can be sent to the call's target any more."""
+    return code in _CHAT_GONE or (call == "send_message" and code in _RECEIVER_GONE)
 
 
 @dataclass(frozen=True)

@@ -19,7 +19,7 @@ import requests
 from requests.adapters import HTTPAdapter
 
 from .calls import CALLS
-from .codes import Reaction, reaction_to
+from .codes import TOO_OFTEN, Reaction, reaction_to
 from .reads import READS, resource
 
 if TYPE_CHECKING:
@@ -70,6 +70,11 @@ class FeishuError(Exception):
     def permanent(self) -> bool:
         """Whether trying again cannot help."""
         return self.reaction is not Reaction.RETRY
+
+    @property
+    def is_rate_limit(self) -> bool:
+        """Whether the app called this API too often; a chat's own limit is another matter."""
+        return self.code == TOO_OFTEN or self.http_status == 429
 
 
 class TooLargeError(FeishuError):

@@ -9,8 +9,8 @@ from importlib import import_module
 
 from django.conf import settings
 from django.db import transaction
-from django.utils import timezone
 
+from . import clock
 from .models import OutboxItem
 
 log = logging.getLogger(__name__)
@@ -35,7 +35,7 @@ def follow_up(item_pk: int) -> bool:
     """
     try:
         with transaction.atomic():
-            rows = OutboxItem.objects.to_follow_up(timezone.now() + AGAIN_AFTER)
+            rows = OutboxItem.objects.to_follow_up(clock.now() + AGAIN_AFTER)
             item = (
                 rows.select_for_update(skip_locked=True, of=("self",))
                 .select_related("bot")
@@ -55,12 +55,12 @@ def follow_up(item_pk: int) -> bool:
             OutboxItem.objects.get(pk=item_pk).step,
             item_pk,
         )
-        OutboxItem.objects.filter(pk=item_pk).update(next_attempt_at=timezone.now() + AGAIN_AFTER)
+        OutboxItem.objects.filter(pk=item_pk).update(next_attempt_at=clock.now() + AGAIN_AFTER)
         return False
     return True
 
 
 def sweep_follow_ups(limit: int = 100) -> int:
     """Goes on with chains that a crash or an error interrupted; called by the worker."""
-    due = OutboxItem.objects.to_follow_up(timezone.now()).values_list("pk", flat=True)[:limit]
+    due = OutboxItem.objects.to_follow_up(clock.now()).values_list("pk", flat=True)[:limit]
     return sum(follow_up(item_pk) for item_pk in list(due))

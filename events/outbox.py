@@ -7,14 +7,16 @@
 import hashlib
 import json
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from importlib import import_module
 from typing import Any
 
+from django.conf import settings
 from django.contrib.contenttypes.models import ContentType
 from django.db.models import Model
 
 from .cards import JSON, dumps
-from .models import Bot, Event, OutboxAttachment, OutboxItem, insert_once
+from .models import Bot, Event, OutboxAttachment, OutboxItem, Priority, insert_once
 from .running import running
 
 UUID_LENGTH = 50
@@ -29,13 +31,18 @@ def queue(
     arguments: dict[str, Any],
     key: str,
     step: str = "",
+    merge_key: str = "",
     cause: Event | None = None,
     subject: Model | None = None,
 ) -> OutboxItem | None:
-    """Queues one of events.calls.CALLS; calls to one `target` (a chat, a person) are made in order."""
+    """Queues one of events.calls.CALLS; calls to one `target` (a chat, a person) are made in order.
+
+    Of rows to one target with the same `merge_key` and step that still wait, only the newest is sent.
+    """
     item = OutboxItem(bot=bot, key=key, uuid=uuid_of(key), call=call, target=target, arguments=arguments)
     now = running()
     item.step, item.followed_up, item.cause = step, not step, cause or (now.cause if now else None)
+    item.merge_key, item.priority = merge_key, priorities().get(key.partition(":")[0], Priority.BULK)
     if subject is not None:
         item.subject_type, item.subject_id = ContentType.objects.get_for_model(subject), subject.pk
     if now is not None:
@@ -46,6 +53,12 @@ def queue(
 def has_failed(key: str) -> bool:
     """Whether the call was queued under this key and never made."""
     return OutboxItem.objects.filter(key=key, status=OutboxItem.Status.FAILED).exists()
+
+
+def priorities() -> Mapping[str, Priority]:
+    """`PRIORITIES` of the composing package: by the first word of the key, which says who queues."""
+    table: Mapping[str, Priority] = import_module(settings.ROUTES_MODULE).PRIORITIES
+    return table
 
 
 def send_card(bot: Bot, *, chat_id: str, card: JSON, key: str, **row: Any) -> OutboxItem | None:
@@ -79,8 +92,7 @@ def patch_card(
 ) -> OutboxItem | None:
     """Replaces a card of ours in place; possible for 14 days."""
     arguments = {"message_id": message_id, "content": dumps(card)}
-    if _instead(bot, "patch_card", chat_id, arguments, message_id=message_id):
-        return None
+    row = {"merge_key": f"card {message_id}", **row}
     return queue(bot, "patch_card", target=chat_id, arguments=arguments, key=key, **row)
 
 
@@ -94,8 +106,7 @@ def create_chat(
 
 def rename_chat(bot: Bot, *, chat_id: str, name: str, key: str, **row: Any) -> OutboxItem | None:
     arguments = {"chat_id": chat_id, "name": name}
-    if _instead(bot, "rename_chat", chat_id, arguments):
-        return None
+    row = {"merge_key": "name", **row}
     return queue(bot, "rename_chat", target=chat_id, arguments=arguments, key=key, **row)
 
 
@@ -166,18 +177,6 @@ def leave_chat(bot: Bot, *, chat_id: str, key: str, **row: Any) -> OutboxItem | 
     """Takes the bot out of a group; the people stay in it."""
     arguments = {"chat_id": chat_id, "app_id": bot.app_id}
     return queue(bot, "leave_chat", target=chat_id, arguments=arguments, key=key, **row)
-
-
-def _instead(bot: Bot, call: str, target: str, arguments: dict[str, Any], **same: str) -> bool:
-    """Puts a new state into the row that waits to set an older one; only the last state matters.
-
-    A row whose call is in flight stays as it is: False, and the new state needs a row of its own.
-    """
-    named = {f"arguments__{name}": value for name, value in same.items()}
-    waiting = OutboxItem.objects.filter(
-        bot=bot, call=call, target=target, status=OutboxItem.Status.PENDING, **named
-    )
-    return bool(waiting.update(arguments=arguments))
 
 
 def uuid_of(key: str) -> str:

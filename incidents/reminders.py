@@ -110,9 +110,8 @@ def _ask(incident: Incident, number: int, now: datetime) -> None:
 
 def _say(incident: Incident, number: int, people: list[str], said: str, now: datetime) -> None:
     markup = " ".join([*(outbox.at(one) for one in people), outbox.plain(said)])
-    outbox.send_text(
-        incident.bot, chat_id=incident.chat_id, markup=markup, **_row(incident, f"remind:{number}")
-    )
+    row = _row(incident, f"remind:{number}")
+    outbox.send_text(incident.bot, chat_id=incident.chat_id, markup=markup, merge_key="reminder", **row)
     incident.write(TimelineEntry.Kind.REMINDED, Actor(Via.SYSTEM), text=said, happened_at=now)
 
 

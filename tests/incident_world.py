@@ -151,7 +151,7 @@ def work(rounds: int = 8) -> None:
     for _ in range(rounds):
         Worker().run_once()
         waiting = OutboxItem.objects.filter(status=OutboxItem.Status.PENDING)
-        if not waiting.update(next_attempt_at=timezone.now()):
+        if not waiting.hurry(timezone.now()):
             return
         time.sleep(0.25)
 

@@ -11,10 +11,12 @@ from django.db import OperationalError, connection
 from django.utils import timezone
 
 from botconsole.worker import Worker
-from events.delivery import LEASE, Delivery, claim
+from events.delivery import Delivery
 from events.feishu import FeishuClient, FeishuError
+from events.lanes import LEASE
 from events.models import Attempt, Bot, OutboxItem
 from events.outbox import send_card
+from tests.outbox_claims import claim
 from tests.scripted_feishu import ALL, Answer, ScriptedFeishu
 
 Status = OutboxItem.Status
@@ -144,7 +146,7 @@ def test_a_call_longer_than_its_lease_is_not_claimed_by_another_worker(
     queue(our_bot)
     delivery.step()
     OutboxItem.objects.update(leased_until=timezone.now() + timedelta(seconds=1))
-    delivery._renew_at = 0  # ten seconds later
+    delivery._next["renew"] = 0  # ten seconds later
     delivery.step()
     assert claim(10, timezone.now() + LEASE / 2) == []
     feishu.release()

@@ -25,7 +25,7 @@ def cards(feishu: Feishu, incident: Incident) -> list[Any]:  # noqa: F811
 def again() -> None:
     """Everything that waits for its next try is tried now."""
     for _ in range(3):
-        OutboxItem.objects.filter(status=Status.PENDING).update(next_attempt_at=timezone.now())
+        OutboxItem.objects.hurry(timezone.now())
         work()
 
 

@@ -13,8 +13,10 @@ from .event import (
 )
 from .eventtext import EventText, EventTextQuerySet
 from .heartbeat import SEEN_LATELY, Heartbeat
-from .outbox import AGAIN, Attempt, OutboxAttachment, OutboxItem, OutboxQuerySet
+from .lane import Lane
+from .outbox import AGAIN, Attempt, OutboxAttachment, OutboxItem, OutboxQuerySet, Priority
 from .person import Chat, Named, Person
+from .quota import Circuit, Quota
 from .replay import CALLS_PER_MINUTE, MOST_CALLS_PER_MINUTE, PlannedCall, Replay
 from .rows import insert_all, insert_once, storable
 
@@ -33,18 +35,22 @@ __all__ = [
     "Attempt",
     "Bot",
     "Chat",
+    "Circuit",
     "Connection",
     "Event",
     "EventQuerySet",
     "EventText",
     "EventTextQuerySet",
     "Heartbeat",
+    "Lane",
     "Named",
     "OutboxAttachment",
     "OutboxItem",
     "OutboxQuerySet",
     "Person",
     "PlannedCall",
+    "Priority",
+    "Quota",
     "Refusal",
     "Replay",
     "default_domain",

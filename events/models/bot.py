@@ -69,6 +69,12 @@ class Bot(models.Model):
         default=True,
         help_text=_("A disabled bot stores its events but reacts to none and sends nothing."),
     )
+    paused = models.BooleanField(
+        _("sending is paused"),
+        default=False,
+        editable=False,
+        help_text=_("Nothing is sent; what is queued waits."),
+    )
     open_id = models.CharField(
         max_length=ID_LENGTH, blank=True, editable=False
     )  # asked for when first needed

@@ -9,7 +9,7 @@ from typing import Any, ClassVar
 from django.contrib.contenttypes.fields import GenericForeignKey
 from django.contrib.contenttypes.models import ContentType
 from django.db import models
-from django.db.models import Case, Exists, OuterRef, Q, When
+from django.db.models import Case, Q, When
 from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 
@@ -23,6 +23,16 @@ from .replay import Replay
 AGAIN = "again:"  # how the key of a call begins that a replay makes although it was made before
 
 
+class Priority(models.IntegerChoices):
+    """What goes first when not everything can go at once; who queues with which is in PRIORITIES of the routes."""
+
+    INCIDENT = 10, _("incident")
+    ANSWER = 20, _("answer to a person")
+    TEST = 30, _("operator's test")
+    WELCOME = 40, _("welcome")
+    BULK = 50, _("bulk")
+
+
 class OutboxQuerySet(models.QuerySet["OutboxItem"]):
     def readable_by(self, reader: Reader) -> OutboxQuerySet:
         """Without what belongs to somebody's private matter (events.confidential)."""
@@ -31,25 +41,8 @@ class OutboxQuerySet(models.QuerySet["OutboxItem"]):
             rows = rows.exclude(hidden.outbox)
         return rows
 
-    def due(self, now: datetime) -> OutboxQuerySet:
-        """Rows to call Feishu for now, oldest first, at most one per bot and target.
-
-        A row waits for the call in flight to its target, and for the earlier rows to it; but an earlier row that
-        waits for its next try and has kept failing for HOLD lets the later ones pass.
-        """
-        waiting = Q(status=OutboxItem.Status.PENDING, next_attempt_at__lte=now)
-        abandoned = Q(status=OutboxItem.Status.SENDING, leased_until__lt=now)
-        in_flight = Q(status=OutboxItem.Status.SENDING, leased_until__gte=now)
-        held_up = Q(next_attempt_at__gt=now, first_attempt_at__lt=now - OutboxItem.HOLD)
-        others = OutboxItem.objects.filter(
-            bot=OuterRef("bot"), target=OuterRef("target"), status__in=OutboxItem.UNFINISHED
-        )
-        earlier = others.filter(pk__lt=OuterRef("pk")).exclude(held_up, status=OutboxItem.Status.PENDING)
-        # The status is named once more for the partial index.
-        unfinished = self.filter(status__in=OutboxItem.UNFINISHED, bot__enabled=True)
-        return unfinished.filter(
-            waiting | abandoned, ~Exists(earlier), ~Exists(others.filter(in_flight))
-        ).order_by("pk")
+    def unfinished(self) -> OutboxQuerySet:
+        return self.filter(status__in=OutboxItem.UNFINISHED)
 
     def to_follow_up(self, now: datetime) -> OutboxQuerySet:
         """Ended calls whose chain has not gone on yet."""
@@ -65,7 +58,12 @@ class OutboxQuerySet(models.QuerySet["OutboxItem"]):
             error_code=None,
             error="",
             followed_up=Case(When(step="", then=True), default=False),
+            lined_up=False,
         )
+
+    def hurry(self, now: datetime) -> int:
+        """Rows that wait for their next try are tried at once; the number of rows."""
+        return self.filter(status=OutboxItem.Status.PENDING).update(next_attempt_at=now, lined_up=False)
 
 
 class OutboxItem(models.Model):
@@ -76,9 +74,14 @@ class OutboxItem(models.Model):
         SENDING = "sending", _("sending")
         SENT = "sent", _("sent")
         FAILED = "failed", _("failed")
+        SUPERSEDED = "superseded", _("superseded")
 
     # Set when an unsure row is claimed: what of the chat's history cannot be its message.
     messages_of_others: frozenset[str] = frozenset()
+    # Set when a row is claimed: under which lease of its lane.
+    lease: str = ""
+    # Set when a row is claimed to find out whether its app gets answers again.
+    is_probe: bool = False
 
     UNFINISHED = (Status.PENDING, Status.SENDING)
     HOLD = timedelta(minutes=2)
@@ -102,6 +105,17 @@ class OutboxItem(models.Model):
         help_text=_("What goes on once the call has ended: RESULT_ROUTES."),
     )
     followed_up = models.BooleanField(_("followed up"), default=True, editable=False)
+    priority = models.PositiveSmallIntegerField(
+        _("priority"), choices=Priority.choices, default=Priority.BULK, help_text=_("What goes first.")
+    )
+    merge_key = models.CharField(
+        max_length=200,
+        blank=True,
+        editable=False,
+        help_text="Of rows to one target with the same merge key and step, only the newest is sent.",
+    )
+    # Whether a worker has put it into the lane of its target (events.lanes).
+    lined_up = models.BooleanField(default=False, editable=False)
     cause = models.ForeignKey(
         Event, models.SET_NULL, null=True, blank=True, related_name="outbox", verbose_name=_("cause")
     )
@@ -135,13 +149,21 @@ class OutboxItem(models.Model):
         ordering = ("-pk",)
         indexes = (
             models.Index(
-                fields=("id",), condition=Q(status__in=("pending", "sending")), name="outbox_unfinished"
+                fields=("id",),
+                condition=Q(status="pending", lined_up=False),
+                name="outbox_to_line_up",
             ),
             models.Index(
                 fields=("bot", "target", "id"),
                 condition=Q(status__in=("pending", "sending")),
                 name="outbox_order",
             ),
+            models.Index(
+                fields=("bot", "target", "priority"),
+                condition=Q(status__in=("pending", "sending")),
+                name="outbox_urgency",
+            ),
+            models.Index(fields=("leased_until",), condition=Q(status="sending"), name="outbox_leases"),
             models.Index(fields=("subject_type", "subject_id"), name="outbox_by_subject"),
             models.Index(
                 fields=("next_attempt_at",), condition=Q(followed_up=False), name="outbox_to_follow_up"
@@ -155,7 +177,20 @@ class OutboxItem(models.Model):
         """Queues the same call once more with other arguments; for a step that knows a way around a refusal."""
         self.arguments = {**self.arguments, **arguments}
         self.status, self.next_attempt_at, self.attempt_count = OutboxItem.Status.PENDING, timezone.now(), 0
-        self.save(update_fields=["arguments", "status", "next_attempt_at", "attempt_count"])
+        self.lined_up = False
+        self.save(update_fields=["arguments", "status", "next_attempt_at", "attempt_count", "lined_up"])
+
+    @classmethod
+    def held_up_at(cls, now: datetime) -> Q:
+        return Q(
+            status=cls.Status.PENDING, next_attempt_at__gt=now, first_attempt_at__lt=now - OutboxItem.HOLD
+        )
+
+    def is_held_up(self, now: datetime) -> bool:
+        """Whether later rows may pass this one."""
+        failing_since = self.first_attempt_at
+        waiting = self.status == self.Status.PENDING and self.next_attempt_at > now
+        return waiting and failing_since is not None and failing_since < now - self.HOLD
 
     @property
     def why(self) -> str:

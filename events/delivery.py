@@ -142,7 +142,9 @@ class Delivery:
             self._again_in(THROTTLED_SECONDS)
         if not allowed or (is_open and state is not None and not circuit.may_probe(state, now)):
             return 0
-        items = lanes.claim(now, bot_id, call, priority, allowed)
+        items, plans = lanes.claim(now, bot_id, call, priority, allowed)
+        for plan in plans:
+            self._look_again(plan)
         for item in items:
             item.is_probe = is_open
             self._start(item)
@@ -156,6 +158,10 @@ class Delivery:
             busy = sum(item.bot_id == bot_id for item in self._in_flight.values())
             room = min(room, max(1, self._limit * 3 // 4) + extra // 2 - busy)
         return max(0, room)
+
+    def _look_again(self, plan: lanes.Plan) -> None:
+        if plan.throttled:
+            self._again_in((plan.due_at - clock.now()).total_seconds())
 
     def _again_in(self, seconds: float) -> None:
         heapq.heappush(self._throttled, time.monotonic() + seconds)
@@ -196,8 +202,8 @@ class Delivery:
                 plan = _record_bare(item, outcome)
             del self._in_flight[future]
             self._governor.answered((item.bot_id, item.call), outcome.ended)
-            if plan is not None and plan.throttled:
-                self._again_in((plan.due_at - clock.now()).total_seconds())
+            if plan is not None:
+                self._look_again(plan)
             _log(item, outcome)
             self._learn(item, outcome)
             if not item.followed_up:

@@ -127,22 +127,27 @@ def tidy(now: datetime) -> int:
 
 
 # --- Claiming -----------------------------------------------------------------------------------------------
-def claim(now: datetime, bot_id: int, call: str, priority: int, limit: int) -> list[OutboxItem]:
-    """Leases up to `limit` rows of one group of lanes to the caller; several workers never get the same one."""
+def claim(
+    now: datetime, bot_id: int, call: str, priority: int, limit: int
+) -> tuple[list[OutboxItem], list[Plan]]:
+    """Leases up to `limit` rows of one group of lanes to the caller; several workers never get the same one.
+
+    Also gives what the lanes do next that were due and have nothing to send now.
+    """
     with transaction.atomic():
         due = Lane.objects.due(now, bot_id, call, priority).annotate(item_id=Subquery(_next_item(now)))
         lanes: list[Any] = list(due.select_for_update(skip_locked=True, of=("self",))[:limit])
         rows = OutboxItem.objects.filter(pk__in=[lane.item_id for lane in lanes])
         items = {item.pk: item for item in _locked(rows)}
-        claimed = {}
+        claimed, plans = {}, []
         for lane in lanes:
             item = _ready(lane, items.get(lane.item_id), now)
             if item is None:
-                settle(lane, now)
+                plans.append(settle(lane, now))
             else:
                 claimed[lane.pk] = item
         _lease(claimed, now)
-    return list(claimed.values())
+    return list(claimed.values()), plans
 
 
 def _next_item(now: datetime) -> QuerySet[OutboxItem, Any]:

@@ -13,5 +13,5 @@ def claim(limit: int, now: datetime) -> list[OutboxItem]:
     items: list[OutboxItem] = []
     for priority, bot_id, call in Lane.objects.groups():
         if call and limit > len(items):
-            items += lanes.claim(now, bot_id, call, priority, limit - len(items))
+            items += lanes.claim(now, bot_id, call, priority, limit - len(items))[0]
     return items

@@ -19,6 +19,7 @@ from django.utils.translation import gettext_lazy as _
 
 from events.adminrows import moment
 from events.botadmin import BotAdmin, setup_guide, state_pill, transport_warning
+from events.deaf import deaf_bots
 from events.eventrows import event_marks
 from events.forms import BotForm
 from events.models import SEEN_LATELY, Bot, Event, Heartbeat, OutboxItem, Refusal
@@ -109,7 +110,8 @@ class ConsoleAdminSite(AdminSite):
         self.register(ApiKey, ApiKeyAdmin)
 
     def each_context(self, request: HttpRequest) -> dict[str, Any]:
-        return {**super().each_context(request), "menu": self.menu(request)}
+        deaf = deaf_bots() if self.has_permission(request) else []
+        return {**super().each_context(request), "menu": self.menu(request), "deaf_bots": deaf}
 
     def menu(self, request: HttpRequest) -> list[dict[str, Any]]:
         """What this person may see: [{"words", "url", "here"}]."""

@@ -1,5 +1,6 @@
 """What load balancers and supervisors ask: is the process up, and can it do its work?"""
 
+from collections import Counter
 from collections.abc import Callable
 
 from django.db import Error as AnyDatabaseError
@@ -7,6 +8,7 @@ from django.db import connection
 from django.db.migrations.executor import MigrationExecutor
 from django.http import HttpRequest, HttpResponse, JsonResponse
 
+from events.deaf import deaf_bots
 from events.models import SEEN_LATELY, Heartbeat
 
 
@@ -37,6 +39,8 @@ def readyz() -> JsonResponse:
         if checks[name] != "ok":
             break  # the later ones need the earlier ones
     ready = all(result == "ok" for result in checks.values())
+    if ready:
+        checks |= {"bots": _bots()}  # told, not judged: no other server would hear better
     return JsonResponse(
         {"status": "ok" if ready else "not ready", "checks": checks}, status=200 if ready else 503
     )
@@ -60,6 +64,12 @@ def _worker() -> str:
         if Heartbeat.objects.alive("worker", SEEN_LATELY)
         else "no worker seen lately: run manage.py run_worker"
     )
+
+
+def _bots() -> str:
+    """How many bots are deaf, and why; not which: anyone may ask."""
+    reasons = Counter(hearing.reason for hearing in deaf_bots())
+    return ", ".join(f"{count} {reason}" for reason, count in sorted(reasons.items())) or "ok"
 
 
 CHECKS: dict[str, Callable[[], str]] = {"database": _database, "migrations": _migrations, "worker": _worker}

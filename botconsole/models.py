@@ -22,6 +22,7 @@ SCOPES = {
     "incidents:read": _("read incidents"),
     "incidents:private": _("see private incidents too"),
     "alerts": _("send alerts"),
+    "metrics": _("read the metrics"),
 }
 SCOPE_OF = {"incidents.view_private_incident": "incidents:private"}
 KEY = re.compile(r"bc_([0-9a-f]{8})_([0-9a-f]{40})")

@@ -9,6 +9,8 @@ from django.views.i18n import set_language
 from events.views import webhook
 from incidents import reviewadmin
 
+from .metrics import metrics
+
 urlpatterns = [
     path("", RedirectView.as_view(pattern_name="admin:index")),
     path("webhook/event", webhook, name="webhook-only-bot"),
@@ -17,6 +19,7 @@ urlpatterns = [
     path("admin/", admin.site.urls),
     # What include() does, but at the first request to it: REST framework is not for processes that answer webhooks.
     URLResolver(RoutePattern("api/"), "botconsole.api"),
+    path("metrics", metrics, name="metrics"),
     path("language", set_language, name="set_language"),
 ]
 handler500 = "botconsole.problems.server_error"

@@ -14,6 +14,7 @@ from django.utils import timezone
 
 from events import replay
 from events.beside import Beside
+from events.deaf import watch
 from events.delivery import Delivery
 from events.dispatch import sweep
 from events.followup import sweep_follow_ups
@@ -34,6 +35,7 @@ READ_SECONDS = 1
 NAMES_SECONDS = 2
 EXPIRE_SECONDS = 600
 REMIND_SECONDS = 15
+WATCH_SECONDS = 15
 FINISH_SECONDS = 8  # below the time a supervisor leaves a process after SIGTERM
 AWAY_SECONDS = 1
 QUIET_SECONDS = 30  # one line about a database that is away is enough for so long
@@ -112,6 +114,8 @@ class Worker:
             self._guarded(sweep_follow_ups)
         if self._is_time_for("remind", REMIND_SECONDS):
             self._guarded(self._remind)
+        if self._is_time_for("watch", WATCH_SECONDS):
+            self._guarded(lambda: watch(timezone.now()))
         if self._is_time_for("exports", EXPORT_SECONDS):
             self._guarded(self._exports.step)
         if self._is_time_for("expire", EXPIRE_SECONDS):

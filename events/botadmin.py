@@ -98,6 +98,13 @@ class BotAdmin(admin.ModelAdmin[Bot]):
         return (
             (None, {"fields": ("name", "slug", "app_id", "domain", "app_type", "transport", "enabled")}),
             (
+                _("When it goes deaf"),
+                {
+                    "fields": ("alarm_chat_id", "alarm_bot"),
+                    "description": _("Every page of the console says so; a chat can be told as well."),
+                },
+            ),
+            (
                 _("Secrets"),
                 {
                     "fields": secrets,

@@ -59,7 +59,10 @@ class BotForm(forms.ModelForm[Bot]):
 
     class Meta:
         model = Bot
-        fields = ("name", "slug", "app_id", "domain", "app_type", "transport", "enabled", *SECRETS)
+        fields = (
+            *("name", "slug", "app_id", "domain", "app_type", "transport", "enabled"),
+            *("alarm_chat_id", "alarm_bot", *SECRETS),
+        )
 
     def __init__(self, *args: Any, **options: Any) -> None:
         super().__init__(*args, **options)

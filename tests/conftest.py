@@ -75,6 +75,14 @@ def process_env(transactional_db: None) -> dict[str, str]:
     }
 
 
+@pytest.fixture(autouse=True)
+def _nothing_remembered() -> None:
+    """What pages keep for some seconds is of the test before."""
+    from django.core.cache import cache
+
+    cache.clear()
+
+
 # --- A bot, and Feishu pushing to it ---------------------------------------------------------------------
 @pytest.fixture
 def bot(db: None) -> Any:

@@ -12,6 +12,7 @@ from .event import (
     EventQuerySet,
 )
 from .eventtext import EventText, EventTextQuerySet
+from .hearing import HOURS_KEPT, Counted, Hearing, HourCount
 from .heartbeat import SEEN_LATELY, Heartbeat
 from .lane import Lane
 from .outbox import AGAIN, Attempt, OutboxAttachment, OutboxItem, OutboxQuerySet, Priority
@@ -26,6 +27,7 @@ __all__ = [
     "DELIVERY_TIMES_KEPT",
     "EVENT_RETRY_SECONDS",
     "HANDLER_LENGTH",
+    "HOURS_KEPT",
     "MOST_CALLS_PER_MINUTE",
     "MOST_CONNECTIONS",
     "REFUSALS_KEPT",
@@ -37,11 +39,14 @@ __all__ = [
     "Chat",
     "Circuit",
     "Connection",
+    "Counted",
     "Event",
     "EventQuerySet",
     "EventText",
     "EventTextQuerySet",
+    "Hearing",
     "Heartbeat",
+    "HourCount",
     "Lane",
     "Named",
     "OutboxAttachment",

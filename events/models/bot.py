@@ -75,6 +75,22 @@ class Bot(models.Model):
         editable=False,
         help_text=_("Nothing is sent; what is queued waits."),
     )
+    alarm_chat_id = models.CharField(
+        _("alarm chat"),
+        max_length=ID_LENGTH,
+        blank=True,
+        validators=[RegexValidator(r"^oc_[A-Za-z0-9]+$", _("A chat id looks like oc_a1b2c3."))],
+        help_text=_("Chat id (oc_...) that is told when this bot goes deaf, and when it hears again."),
+    )
+    alarm_bot = models.ForeignKey(
+        "self",
+        models.SET_NULL,
+        null=True,
+        blank=True,
+        related_name="+",
+        verbose_name=_("told by"),
+        help_text=_("A bot that is in that chat. Best another one; empty: this bot itself."),
+    )
     open_id = models.CharField(
         max_length=ID_LENGTH, blank=True, editable=False
     )  # asked for when first needed

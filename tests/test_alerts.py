@@ -19,9 +19,10 @@ from botconsole.models import ApiKey
 from events.models import Bot, OutboxAttachment, OutboxItem
 from incidents.alerts import PARSERS
 from incidents.models import Actor, AlertGroup, Incident, Service, StoredAlert, Via
-from tests.incident_world import PNG, lines
+from tests.feishu_events import ADA as ADA_OF_FEISHU
+from tests.incident_world import PNG, Feishu, lines, work
 
-pytest_plugins = ["tests.incident_fixtures"]
+pytest_plugins = ["tests.incident_fixtures", "tests.admin_fixtures"]
 
 SAMPLES = Path(__file__).parent / "samples" / "alerts"
 ADA = Actor(Via.ADMIN, "Ada")
@@ -293,6 +294,16 @@ def test_a_recovery_is_told_even_if_muted(send: Send) -> None:
     in_a_chat().mute(ADA, timedelta(hours=1))
     send(recovered())
     assert lines()[-1] == "The alert has recovered: Disk full"
+
+
+def test_a_recovery_before_there_is_a_chat_is_told_when_there_is_one(send: Send) -> None:
+    send(firing())
+    send(recovered())
+    incident = Incident.objects.get()
+    assert AlertGroup.objects.tell_turned(timezone.now()) == 0
+    Incident.objects.filter(pk=incident.pk).update(chat_id="oc_1")
+    assert AlertGroup.objects.tell_turned(timezone.now()) == 1
+    assert (lines(), said(incident)) == (["The alert has recovered: Disk full"], [("recovered", "Disk full")])
 
 
 def test_a_recovery_that_comes_again_says_nothing_new(send: Send, clock: Any) -> None:
@@ -571,20 +582,47 @@ def test_a_request_that_its_sender_repeats_under_one_key_is_counted_once(send: S
     assert one(Incident.objects.get()).count == 1
 
 
+# --- Through the sandbox -------------------------------------------------------------------------------------
+@pytest.mark.django_db(transaction=True)
+def test_from_the_alert_with_its_picture_to_the_muted_repeats(feishu: Feishu, send: Send) -> None:
+    Service.objects.create(name="Payments", first_on_call=feishu.person(ADA_OF_FEISHU[1], ADA_OF_FEISHU[0]))
+    alert = firing(severity="critical", service="Payments", image=base64.b64encode(PNG).decode())
+    send(alert)
+    work()
+    feishu.quiet()
+    (group,) = feishu.groups
+    chat_id = group["chat_id"]
+    card = feishu.card(chat_id)
+    incident = Incident.objects.get()
+    assert group["name"] == "[P0] Disk full"
+    assert incident.image_key in json.dumps(card["content"])
+    AlertGroup.objects.update(told_at=None)
+    send(alert)
+    incident.mute(ADA, timedelta(hours=1))
+    AlertGroup.objects.update(told_at=None)
+    send(alert)
+    send(alert | {"status": "resolved"})
+    work()
+    texts = feishu.texts(chat_id)
+    assert texts[0] == "Still firing: Disk full; received 2 times"
+    assert texts[-1] == "The alert has recovered: Disk full"
+    assert (len(texts), one(incident).count) == (3, 3)
+
+
 # --- The page ----------------------------------------------------------------------------------------------
 @pytest.fixture
-def page(client_of: Any) -> Callable[[Incident], str]:
+def page_of(client_of: Any) -> Callable[[Incident], str]:
     client = client_of("operator", ["view_incident", "change_incident"])
     return lambda incident: client.get(f"/admin/incidents/incident/{incident.pk}/change/").content.decode()
 
 
-def test_the_page_shows_the_alerts_behind_an_incident(send: Send, page: Any, clock: Any) -> None:
+def test_the_page_shows_the_alerts_behind_an_incident(send: Send, page_of: Any, clock: Any) -> None:
     send(firing(url="https://jobs.example.com/1?a=b&c", severity="critical"))
     clock.shift(60)
     send(firing(url="https://jobs.example.com/1?a=b&c", severity="critical"))
     send(firing("<b>Second</b>", fingerprint="b"))
     send(recovered(fingerprint="b"))
-    shown = page(Incident.objects.get()).split('id="alerts"')[1].split("</section>")[0]
+    shown = page_of(Incident.objects.get()).split('id="alerts"')[1].split("</section>")[0]
     link = '<a href="https://jobs.example.com/1?a=b&amp;c" target="_blank" rel="noopener noreferrer">Disk full</a>'
     assert link in shown
     assert "&lt;b&gt;Second&lt;/b&gt; <span" in shown
@@ -599,8 +637,8 @@ def test_the_page_shows_the_alerts_behind_an_incident(send: Send, page: Any, clo
         assert words in shown
 
 
-def test_a_page_without_alerts_says_nothing_of_them(incident: Incident, page: Any) -> None:
-    assert 'id="alerts"' not in page(incident)
+def test_a_page_without_alerts_says_nothing_of_them(incident: Incident, page_of: Any) -> None:
+    assert 'id="alerts"' not in page_of(incident)
 
 
 def test_a_page_with_hundreds_of_alerts_folds_them_and_takes_few_queries(
@@ -619,7 +657,7 @@ def test_a_page_with_hundreds_of_alerts_folds_them_and_takes_few_queries(
     assert "250 more are not shown." in shown
 
 
-def test_the_page_names_the_incidents_that_the_same_alerts_were_before(send: Send, page: Any) -> None:
+def test_the_page_names_the_incidents_that_the_same_alerts_were_before(send: Send, page_of: Any) -> None:
     send(firing())
     in_a_chat().resolve(ADA, "the probe", false_alarm=True)
     send(firing())
@@ -627,7 +665,7 @@ def test_the_page_names_the_incidents_that_the_same_alerts_were_before(send: Sen
     Incident.objects.filter(false_alarm=False).update(private=True)
     send(firing())
     first, second, third = Incident.objects.order_by("pk")
-    shown = page(third).split("The same alerts before:")[1].split("</p>")[0]
+    shown = page_of(third).split("The same alerts before:")[1].split("</p>")[0]
     assert f">{first}</a> (false alarm)" in shown
     assert second.number not in shown  # private, and not for this reader
 

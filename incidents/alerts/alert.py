@@ -19,7 +19,7 @@ from django.utils.translation import gettext as _
 
 from events.models import storable
 
-from .. import images
+from .. import images, phrases
 
 Json = dict[str, Any]
 
@@ -105,8 +105,9 @@ def text(value: Any, length: int) -> str:
     return storable(value).strip()[:length] if isinstance(value, str) else ""
 
 
-def one_line(value: Any, length: int = TITLE_LENGTH) -> str:
-    return " ".join(text(value, 10 * length).split())[:length].strip()
+def line(value: Any, length: int = TITLE_LENGTH) -> str:
+    """A text in one line, without characters that nobody sees."""
+    return phrases.one_line(text(value, 10 * length))[:length].strip()
 
 
 def is_firing(value: Any) -> bool:

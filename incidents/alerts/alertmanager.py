@@ -27,8 +27,8 @@ from .alert import (
     each,
     is_firing,
     kept,
+    line,
     moment,
-    one_line,
     picture,
     severity_of,
     text,
@@ -55,16 +55,16 @@ def parse(body: Any, *, addresses: Sequence[str] = ADDRESSES, image: str = "") -
 def _alert(value: Any, *, body: Json, addresses: Sequence[str], image: str) -> Alert:
     alert = as_object(value)
     labels = as_object(alert.get("labels"), "labels")
-    pairs = [f"{text(name, NAME_LENGTH)}: {one_line(label)}" for name, label in sorted(labels.items())]
+    pairs = [f"{text(name, NAME_LENGTH)}: {line(label)}" for name, label in sorted(labels.items())]
     fingerprint = text(alert.get("fingerprint"), FINGERPRINT_LENGTH) or digest(*pairs)
     data, warning = picture(dig(alert, image)) if _is_inline(dig(alert, image)) else (b"", "")
     return Alert(
         key=_key(body, text_at(labels, "alertname"), fingerprint),
         fingerprint=fingerprint,
         firing=is_firing(alert.get("status")),
-        title=one_line(text_at(alert, *TITLES)) or fingerprint,
+        title=line(text_at(alert, *TITLES)) or fingerprint,
         severity=severity_of(text_at(labels, *SEVERITY_LABELS).strip()),
-        services=tuple(filter(None, (one_line(labels.get(name), NAME_LENGTH) for name in SERVICE_LABELS))),
+        services=tuple(filter(None, (line(labels.get(name), NAME_LENGTH) for name in SERVICE_LABELS))),
         description=text(text_at(alert, *DESCRIPTIONS) or "\n".join(pairs), DESCRIPTION_LENGTH),
         url=next(filter(None, (web_address(alert.get(name)) for name in addresses)), ""),
         starts_at=moment(alert.get("startsAt")),

@@ -21,8 +21,8 @@ from .alert import (
     each,
     is_firing,
     kept,
+    line,
     moment,
-    one_line,
     picture,
     severity_of,
     text,
@@ -39,7 +39,7 @@ def parse(body: Any) -> Batch:
 def _alert(value: Any) -> Alert:
     body = as_object(value)
     words = {name: _text(body, name) for name in TEXTS}
-    title = one_line(words["title"])
+    title = line(words["title"])
     if not title:
         raise AlertError("title", _("A title is needed."))
     given = words["fingerprint"] or words["dedup_key"] or digest(title, words["service"])
@@ -50,7 +50,7 @@ def _alert(value: Any) -> Alert:
         firing=is_firing(body.get("status", "firing")),
         title=title,
         severity=severity_of(words["severity"]),
-        services=tuple(filter(None, (one_line(words["service"], NAME_LENGTH),))),
+        services=tuple(filter(None, (line(words["service"], NAME_LENGTH),))),
         description=text(words["description"], DESCRIPTION_LENGTH),
         url=web_address(words["url"]),
         starts_at=moment(words["starts_at"]),

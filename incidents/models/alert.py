@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -21,6 +22,8 @@ from .actor import Actor, Via
 from .incident import Incident
 from .service import Service, Severity
 from .timeline import TimelineEntry
+
+log = logging.getLogger(__name__)
 
 QUIET = timedelta(minutes=10)  # between two lines in a chat that say the same of its alerts
 REOPENED_WITHIN = timedelta(hours=1)
@@ -63,13 +66,17 @@ class AlertGroupManager(models.Manager["AlertGroup"]):
 
     def tell_turned(self, now: datetime) -> int:
         """Says in the chats what was held back lest they flicker: recovered, or firing again. Called by the worker."""
-        held_back = self.exclude(recovered=F("told_recovered")).filter(
-            turned_at__lte=now - QUIET, incident__status__in=Incident.UNRESOLVED
-        )
+        due = Q(turned_at=None) | Q(turned_at__lte=now - QUIET)
         loud = Q(incident__muted_until=None) | Q(incident__muted_until__lte=now) | Q(recovered=True)
-        return sum(
-            self._tell_turned(pk, now) for pk in list(held_back.filter(loud).values_list("pk", flat=True))
-        )
+        held_back = self.exclude(recovered=F("told_recovered")).filter(due, loud)
+        in_a_chat = held_back.filter(incident__status__in=Incident.UNRESOLVED).exclude(incident__chat_id="")
+        told = 0
+        for pk in list(in_a_chat.values_list("pk", flat=True)):
+            try:
+                told += self._tell_turned(pk, now)
+            except Exception:
+                log.exception("the chat was not told of alert group %s; it is tried again", pk)
+        return told
 
     @transaction.atomic
     def _tell_turned(self, pk: int, now: datetime) -> bool:
@@ -202,8 +209,9 @@ class AlertGroup(models.Model):
         return True
 
     def _turn(self, incident: Incident, by: Actor, now: datetime) -> bool:
-        """Recovered, or firing again: said at once, but not for every flicker."""
-        if not _long_ago(self.turned_at, now) or (incident.is_muted and not self.recovered):
+        """Recovered, or firing again: said at once, but not for every flicker, and not before anyone can hear it."""
+        muted = incident.is_muted and not self.recovered
+        if muted or not incident.chat_id or not _long_ago(self.turned_at, now):
             return False
         self.told_recovered, self.turned_at, self.told_at = self.recovered, now, now
         if self.recovered:

@@ -2,6 +2,7 @@
 
 import io
 import json
+import re
 import warnings
 from collections.abc import Iterator
 from typing import Any
@@ -10,7 +11,9 @@ import httpx
 import pytest
 
 from botconsole.sandbox import SandboxConfig, SandboxServer, frames
+from botconsole.sandbox.api import ROUTES
 from botconsole.sandbox.frames import Frame
+from botconsole.sandbox.oldcards import press_answered, remember_press
 from botconsole.sandbox.webhook import seal
 
 PNG = b"\x89PNG\r\n\x1a\n" + b"\x00\x00\x00\rIHDR" + (8).to_bytes(4, "big") * 2 + b"\x08\x02\x00\x00\x00"
@@ -22,13 +25,17 @@ def lark() -> Any:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         import lark_oapi
+        import lark_oapi.api.auth.v3
+        import lark_oapi.api.contact.v3
         import lark_oapi.api.im.v1
     return lark_oapi
 
 
 @pytest.fixture(scope="module")
 def sandbox() -> Iterator[SandboxServer]:
-    config = SandboxConfig("cli_test", "s3cret", verification_token="vt_1", encrypt_key="key", port=0)
+    config = SandboxConfig(
+        "cli_test", "s3cret", verification_token="vt_1", encrypt_key="key", port=0, limits=False
+    )
     with SandboxServer(config) as sandbox:
         yield sandbox
 
@@ -269,3 +276,172 @@ def test_the_sdks_frame_class_reads_our_frames_and_we_read_its_frames(lark: Any)
     theirs.payload_encoding, theirs.LogIDNew = "gzip", "log"
     read = frames.decode(theirs.SerializeToString())
     assert read == Frame(33554678, 1, {**ours.headers, "biz_rt": "3"}, ours.payload, 7, 2**63)
+
+
+# every call there is
+
+
+def made(cls: Any, **fields: Any) -> Any:
+    """One of the SDK's objects by its builder."""
+    builder = cls.builder()
+    for name, value in fields.items():
+        getattr(builder, name)(value)
+    return builder.build()
+
+
+def generic(lark: Any, client: Any, path: str, body: dict[str, Any] | None = None) -> Any:
+    """A call the SDK has no types for."""
+    builder = lark.BaseRequest.builder().uri(f"/open-apis{path}").token_types({lark.AccessTokenType.TENANT})
+    builder = builder.http_method(lark.HttpMethod.POST if body else lark.HttpMethod.GET)
+    return client.request((builder.body(body) if body else builder).build())
+
+
+def messages_by_sdk(lark: Any, client: Any, chat_id: str, file: tuple[str, str]) -> Iterator[Any]:
+    v1, im = lark.api.im.v1, client.im.v1
+    card = '{"config":{"update_multi":true},"elements":[]}'
+    body = made(v1.CreateMessageRequestBody, receive_id=chat_id, msg_type="interactive", content=card)
+    sent = im.message.create(made(v1.CreateMessageRequest, receive_id_type="chat_id", request_body=body))
+    yield sent
+    one = {"message_id": sent.data.message_id}
+    yield im.message.patch(
+        made(v1.PatchMessageRequest, **one, request_body=made(v1.PatchMessageRequestBody, content=card))
+    )
+    body = made(v1.ReplyMessageRequestBody, msg_type="text", content='{"text":"x"}')
+    replied = im.message.reply(made(v1.ReplyMessageRequest, **one, request_body=body))
+    yield replied
+    body = made(v1.UpdateMessageRequestBody, msg_type="text", content='{"text":"y"}')
+    yield im.message.update(
+        made(v1.UpdateMessageRequest, message_id=replied.data.message_id, request_body=body)
+    )
+    yield im.message.get(made(v1.GetMessageRequest, **one))
+    yield im.message.list(made(v1.ListMessageRequest, container_id_type="chat", container_id=chat_id))
+    body = made(v1.UrgentReceivers, user_id_list=["ou_ada"])
+    yield im.message.urgent_app(
+        made(v1.UrgentAppMessageRequest, **one, user_id_type="open_id", request_body=body)
+    )
+    yield im.pin.create(made(v1.CreatePinRequest, request_body=made(v1.CreatePinRequestBody, **one)))
+    yield im.pin.list(made(v1.ListPinRequest, chat_id=chat_id))
+    yield im.pin.delete(made(v1.DeletePinRequest, **one))
+    notice = made(v1.ChatTopNotice, action_type="1", **one)
+    body = made(v1.PutTopNoticeChatTopNoticeRequestBody, chat_top_notice=[notice])
+    yield im.chat_top_notice.put_top_notice(
+        made(v1.PutTopNoticeChatTopNoticeRequest, chat_id=chat_id, request_body=body)
+    )
+    yield im.chat_top_notice.delete_top_notice(made(v1.DeleteTopNoticeChatTopNoticeRequest, chat_id=chat_id))
+    yield im.message_resource.get(
+        made(v1.GetMessageResourceRequest, message_id=file[0], file_key=file[1], type="file")
+    )
+    yield im.message.delete(made(v1.DeleteMessageRequest, **one))
+    body = made(v1.CreateImageRequestBody, image_type="message", image=io.BytesIO(PNG))
+    yield im.image.create(made(v1.CreateImageRequest, request_body=body))
+
+
+def chats_by_sdk(lark: Any, client: Any) -> Iterator[Any]:
+    v1, im = lark.api.im.v1, client.im.v1
+    body = made(v1.CreateChatRequestBody, name="P0", user_id_list=["ou_ada"])
+    created = im.chat.create(made(v1.CreateChatRequest, request_body=body))
+    yield created
+    one = {"chat_id": created.data.chat_id}
+    yield im.chat.get(made(v1.GetChatRequest, **one))
+    yield im.chat.update(
+        made(v1.UpdateChatRequest, **one, request_body=made(v1.UpdateChatRequestBody, name="P1"))
+    )
+    body = made(v1.CreateChatMembersRequestBody, id_list=["ou_bob"])
+    yield im.chat_members.create(made(v1.CreateChatMembersRequest, **one, request_body=body))
+    yield im.chat_members.get(made(v1.GetChatMembersRequest, **one))
+    yield im.chat_members.is_in_chat(made(v1.IsInChatChatMembersRequest, **one))
+    body = made(v1.AddManagersChatManagersRequestBody, manager_ids=["ou_bob"])
+    yield im.chat_managers.add_managers(made(v1.AddManagersChatManagersRequest, **one, request_body=body))
+    body = made(v1.DeleteManagersChatManagersRequestBody, manager_ids=["ou_bob"])
+    yield im.chat_managers.delete_managers(
+        made(v1.DeleteManagersChatManagersRequest, **one, request_body=body)
+    )
+    body = made(v1.DeleteChatMembersRequestBody, id_list=["ou_bob"])
+    yield im.chat_members.delete(made(v1.DeleteChatMembersRequest, **one, request_body=body))
+    body = made(v1.LinkChatRequestBody, validity_period="week")
+    yield im.chat.link(made(v1.LinkChatRequest, **one, request_body=body))
+    tab = made(
+        v1.ChatTab, tab_name="a", tab_type="url", tab_content=made(v1.ChatTabContent, url="https://a.example")
+    )
+    body = made(v1.CreateChatTabRequestBody, chat_tabs=[tab])
+    tabs = im.chat_tab.create(made(v1.CreateChatTabRequest, **one, request_body=body))
+    yield tabs
+    yield im.chat_tab.list_tabs(made(v1.ListTabsChatTabRequest, **one))
+    body = made(v1.DeleteTabsChatTabRequestBody, tab_ids=[tabs.data.chat_tabs[-1].tab_id])
+    yield im.chat_tab.delete_tabs(made(v1.DeleteTabsChatTabRequest, **one, request_body=body))
+    yield im.chat.delete(made(v1.DeleteChatRequest, **one))
+
+
+def people_by_sdk(lark: Any, client: Any) -> Iterator[Any]:
+    v3 = lark.api.contact.v3
+    yield client.contact.v3.user.get(made(v3.GetUserRequest, user_id="ou_ada", user_id_type="open_id"))
+    body = made(v3.BatchGetIdUserRequestBody, emails=["ada@sandbox.example"])
+    yield client.contact.v3.user.batch_get_id(made(v3.BatchGetIdUserRequest, request_body=body))
+    yield generic(lark, client, "/bot/v3/info")
+
+
+def tokens_by_sdk(lark: Any, client: Any, sandbox: SandboxServer) -> Iterator[Any]:
+    v3, auth = lark.api.auth.v3, client.auth.v3
+    app = {"app_id": "cli_test", "app_secret": "s3cret"}
+    body = made(v3.InternalTenantAccessTokenRequestBody, **app)
+    yield auth.tenant_access_token.internal(made(v3.InternalTenantAccessTokenRequest, request_body=body))
+    body = made(v3.InternalAppAccessTokenRequestBody, **app)
+    yield auth.app_access_token.internal(made(v3.InternalAppAccessTokenRequest, request_body=body))
+    body = made(v3.ResendAppTicketRequestBody, **app)
+    yield auth.app_ticket.resend(made(v3.ResendAppTicketRequest, request_body=body))
+    ticket = sandbox.world.store.recall("app ticket")
+    body = made(v3.CreateAppAccessTokenRequestBody, **app, app_ticket=ticket)
+    app_token = auth.app_access_token.create(made(v3.CreateAppAccessTokenRequest, request_body=body))
+    yield app_token
+    token = json.loads(app_token.raw.content)["app_access_token"]
+    body = made(v3.CreateTenantAccessTokenRequestBody, app_access_token=token, tenant_key="tk_sandbox")
+    yield auth.tenant_access_token.create(made(v3.CreateTenantAccessTokenRequest, request_body=body))
+
+
+def old_calls_by_sdk(lark: Any, client: Any, chat_id: str, press_token: str) -> Iterator[Any]:
+    card = {"config": {"update_multi": True}, "elements": []}
+    yield generic(lark, client, "/interactive/v1/card/update", {"token": press_token, "card": card})
+    body = {"chat_id": chat_id, "open_id": "ou_ada", "msg_type": "interactive", "card": card}
+    sent = generic(lark, client, "/ephemeral/v1/send", body)
+    yield sent
+    message_id = json.loads(sent.raw.content)["data"]["message_id"]
+    yield generic(lark, client, "/ephemeral/v1/delete", {"message_id": message_id})
+
+
+def pressed_card(sandbox: SandboxServer, chat_id: str) -> str:
+    """The token of a press that the app has answered."""
+    world = sandbox.world
+    message = world.add_message(chat_id, ("cli_test", "app"), "interactive", '{"elements":[]}', [], None)
+    remember_press(world, "c-1", message["message_id"])
+    press_answered(world, "c-1")
+    return "c-1"
+
+
+def test_every_call_of_the_sandbox_is_made_by_the_sdk(lark: Any, client: Any, sandbox: SandboxServer) -> None:
+    world = sandbox.world
+    chat = world.add_chat("all calls", by_app=1)
+    ada, bob = (world.add_person(name, f"ou_{name.lower()}") for name in ("Ada", "Bob"))
+    world.change_person(ada["open_id"], email="ada@sandbox.example")
+    world.join(chat, [ada, bob], world.bot)
+    told = say(sandbox, chat["chat_id"], open_id="ou_ada", file={"name": "a.txt", "base64": "Ym9vbQ=="})
+    file_key = json.loads(world.must_message(told["message_id"])["content"])["file_key"]
+    sandbox.world.calls.clear()
+    answers = [
+        *tokens_by_sdk(lark, client, sandbox),
+        *people_by_sdk(lark, client),
+        *chats_by_sdk(lark, client),
+        *messages_by_sdk(lark, client, chat["chat_id"], (told["message_id"], file_key)),
+        *old_calls_by_sdk(lark, client, chat["chat_id"], pressed_card(sandbox, chat["chat_id"])),
+    ]
+    assert [answer.msg for answer in answers if not answer.success()] == []
+    calls = [(call["method"], call["path"]) for call in sandbox.world.calls.view()]
+    patterns = {
+        (api.method, api.path): re.compile(re.sub(r"{\w+}", "[^/]+", f"/open-apis{api.path}"))
+        for api in ROUTES
+    }
+    unasked = [
+        f"{method} {path}"
+        for (method, path), pattern in patterns.items()
+        if not any(asked == method and pattern.fullmatch(where) for asked, where in calls)
+    ]
+    assert unasked == []

@@ -7,7 +7,8 @@ from events.confidential import Rule
 from events.dispatch import Handler
 from events.followup import Step
 from events.models import Priority
-from incidents import archive, confidential, handlers, names, presses, steps
+from events.retention import Rule as Keeping
+from incidents import archive, confidential, handlers, keeping, names, presses, steps
 from templates.handlers import greet_conversation, greet_new_members, introduce_bot
 
 # The first handler that does not answer None has reacted; people.learn never does, it keeps names (not of those
@@ -71,3 +72,6 @@ PRIORITIES: Mapping[str, Priority] = {
     "hello": Priority.WELCOME,
     "intro": Priority.WELCOME,
 }
+
+# What of events and calls is never pruned (events.retention).
+KEPT: Sequence[Keeping] = (keeping.incidents_history,)

@@ -84,6 +84,9 @@ SEALING_KEYS = [key.strip() for key in secret("SEALING_KEYS").split(",") if key.
 # --- Receiving and sending ------------------------------------------------------------------------------
 # Feishu pushes an event again for up to 7 hours; older signatures are refused.
 WEBHOOK_MAX_AGE_SECONDS = number("WEBHOOK_MAX_AGE_SECONDS", 8 * 3600)
+# How long events and calls are kept; a bot may say otherwise. What belongs to incidents stays.
+RETAIN_EVENTS_DAYS = number("RETAIN_EVENTS_DAYS", 90)
+RETAIN_OUTBOX_DAYS = number("RETAIN_OUTBOX_DAYS", 90)
 # How long a process goes by what it has read of bots and templates before it asks the database again.
 REMEMBER_SECONDS = number("REMEMBER_SECONDS", 1, at_least=0)
 LATE_AFTER_SECONDS = number("LATE_AFTER_SECONDS", 3600)

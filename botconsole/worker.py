@@ -21,6 +21,7 @@ from events.followup import sweep_follow_ups
 from events.models import Heartbeat
 from events.people import ask_wanted
 from events.reading import read_new
+from events.retention import Pruning
 from incidents.exporting import Exporting
 from incidents.models import AlertGroup, Export
 from incidents.reminders import remind
@@ -34,6 +35,7 @@ REPLAY_SECONDS = 1
 READ_SECONDS = 1
 NAMES_SECONDS = 2
 EXPIRE_SECONDS = 600
+PRUNE_SECONDS = 1
 REMIND_SECONDS = 15
 WATCH_SECONDS = 15
 FINISH_SECONDS = 8  # below the time a supervisor leaves a process after SIGTERM
@@ -51,6 +53,7 @@ class Worker:
         self._stopping = threading.Event()
         self._delivery = Delivery(settings.CALLS_IN_FLIGHT, self._wake.set)
         self._exports = Exporting()
+        self._pruning = Pruning()
         self._replays = Beside("replay", replay.is_due, replay.run_due)
         self.left_behind = False  # whether threads still wait for Feishu although the worker has ended
         self._said_so = 0.0
@@ -126,6 +129,8 @@ class Worker:
             self._guarded(read_new)
         if self._is_time_for("names", NAMES_SECONDS):
             self._guarded(lambda: ask_wanted(timezone.now()))
+        if self._is_time_for("prune", PRUNE_SECONDS):
+            self._guarded(lambda: self._pruning.step(timezone.now()))
         return self._guarded(self._delivery.step)
 
     def _beat(self) -> int:

@@ -14,7 +14,7 @@ from django.utils.translation import gettext_lazy as _
 from django.views.decorators.debug import sensitive_post_parameters
 
 from .adminrows import moment, pill
-from .forms import SECRETS, BotForm, secret_state, secrets_problem
+from .forms import RETENTION, SECRETS, BotForm, secret_state, secrets_problem
 from .models import Bot, Event
 from .words import EVENT_TYPES, Text, refusal_words
 
@@ -97,6 +97,7 @@ class BotAdmin(admin.ModelAdmin[Bot]):
             secrets = (*secrets, "remove_encrypt_key")
         return (
             (None, {"fields": ("name", "slug", "app_id", "domain", "app_type", "transport", "enabled")}),
+            (_("Retention"), {"fields": RETENTION}),
             (
                 _("When it goes deaf"),
                 {

@@ -11,6 +11,7 @@ from .models import Bot
 from .sealed import Secret, UnsealError
 
 SECRETS = ("app_secret", "verification_token", "encrypt_key")
+RETENTION = ("retain_events_days", "retain_outbox_days")
 WITH_DEFAULTS = {"app_type", "transport"}
 REQUIRED = ("app_secret", "verification_token")
 
@@ -61,7 +62,7 @@ class BotForm(forms.ModelForm[Bot]):
         model = Bot
         fields = (
             *("name", "slug", "app_id", "domain", "app_type", "transport", "enabled"),
-            *("alarm_chat_id", "alarm_bot", *SECRETS),
+            *("alarm_chat_id", "alarm_bot", *RETENTION, *SECRETS),
         )
 
     def __init__(self, *args: Any, **options: Any) -> None:

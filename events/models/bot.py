@@ -6,7 +6,7 @@ from typing import ClassVar
 
 from django.conf import settings
 from django.core.exceptions import ValidationError
-from django.core.validators import RegexValidator
+from django.core.validators import MinValueValidator, RegexValidator
 from django.db import models
 from django.urls import reverse
 from django.utils import timezone
@@ -90,6 +90,20 @@ class Bot(models.Model):
         related_name="+",
         verbose_name=_("told by"),
         help_text=_("A bot that is in that chat. Best another one; empty: this bot itself."),
+    )
+    retain_events_days = models.PositiveIntegerField(
+        _("keep events (days)"),
+        null=True,
+        blank=True,
+        validators=[MinValueValidator(1)],
+        help_text=_("Empty: as the whole console does. What belongs to incidents stays."),
+    )
+    retain_outbox_days = models.PositiveIntegerField(
+        _("keep calls (days)"),
+        null=True,
+        blank=True,
+        validators=[MinValueValidator(1)],
+        help_text=_("A call stays for as long as the event that caused it, even if this is shorter."),
     )
     open_id = models.CharField(
         max_length=ID_LENGTH, blank=True, editable=False

@@ -4,13 +4,13 @@ import json
 import re
 import shutil
 import tempfile
-import time
 from argparse import ArgumentParser
 from pathlib import Path
 from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError
 
+from botconsole.progress import Progress
 from events.sealed import UnsealError
 from incidents.chat import language_of_the_chat
 from incidents.export import write_texts
@@ -18,8 +18,6 @@ from incidents.history import CollectError, collect
 from incidents.models import Incident
 from incidents.record import Record
 
-BAR = 30
-LOG_SECONDS = 5
 # What an export consists of.
 OURS = re.compile(r"export\.(?:md|json|html)|post-mortem\.md|attachments(?:/[0-9]{3,}-[^/]+)?")
 INCOMPLETE = 3  # the exit code of an export that was written, but lacks something
@@ -32,8 +30,6 @@ class Command(BaseCommand):
         " missing."
     )
 
-    _next_line_at = 0.0
-
     def add_arguments(self, parser: ArgumentParser) -> None:
         parser.add_argument("number", metavar="INC-1", help="the incident's number")
         parser.add_argument(
@@ -41,33 +37,33 @@ class Command(BaseCommand):
         )
 
     def handle(self, *args: Any, **options: Any) -> None:
-        incident = find(options["number"])
+        incident, progress = find(options["number"]), Progress(self.stdout)
         folder = Path(options["to"]).expanduser() / incident.number
         try:
             check_place(folder, incident)
-            record = self._write(incident, folder)
+            record = self._write(incident, folder, progress)
         except CollectError as error:
-            self._end_line()
+            progress.end()
             raise CommandError(f"Feishu: {error}. Nothing was written; run it again later.") from error
         except UnsealError as error:
             raise CommandError(str(error)) from error
         except OSError as error:
-            self._end_line()
+            progress.end()
             raise CommandError(f"{folder}: {error.strerror or error}") from error
-        self._end_line()
+        progress.end()
         self.stdout.write(f"{folder}: {len(record.messages)} messages, {len(record.files)} attachments")
         for text in record.missing:
             self.stderr.write(f"missing: {text}")
         if record.missing:
             raise SystemExit(INCOMPLETE)
 
-    def _write(self, incident: Incident, folder: Path) -> Record:
+    def _write(self, incident: Incident, folder: Path, progress: Progress) -> Record:
         """The export in the folder, whole or not at all; an older one of the same incident goes."""
         folder.parent.mkdir(parents=True, exist_ok=True)
         fresh = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
         try:
             with language_of_the_chat():
-                record = collect(incident, self._progress, fresh)
+                record = collect(incident, progress.show, fresh)
                 write_texts(record, fresh)
             fresh.chmod(0o755)
             check_place(folder, incident)  # collecting took its time
@@ -77,20 +73,6 @@ class Command(BaseCommand):
         finally:
             shutil.rmtree(fresh, ignore_errors=True)
         return record
-
-    def _progress(self, done: int, total: int) -> None:
-        filled = BAR * done // max(total, 1)
-        line = f"[{'#' * filled}{'.' * (BAR - filled)}] {done}/{total}"
-        if self.stdout.isatty():
-            self.stdout.write(f"\r{line}", ending="")
-            self.stdout.flush()
-        elif time.monotonic() >= self._next_line_at:  # in a log: a line now and then
-            self._next_line_at = time.monotonic() + LOG_SECONDS
-            self.stdout.write(line)
-
-    def _end_line(self) -> None:
-        if self.stdout.isatty():
-            self.stdout.write("")
 
 
 def find(number: str) -> Incident:

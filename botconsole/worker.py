@@ -5,7 +5,7 @@ import os
 import socket
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 import psycopg
 from django.conf import settings
@@ -28,16 +28,6 @@ from incidents.reminders import remind
 
 log = logging.getLogger(__name__)
 
-HEARTBEAT_SECONDS = 10
-SWEEP_SECONDS = 2
-EXPORT_SECONDS = 1
-REPLAY_SECONDS = 1
-READ_SECONDS = 1
-NAMES_SECONDS = 2
-EXPIRE_SECONDS = 600
-PRUNE_SECONDS = 1
-REMIND_SECONDS = 15
-WATCH_SECONDS = 15
 FINISH_SECONDS = 8  # below the time a supervisor leaves a process after SIGTERM
 AWAY_SECONDS = 1
 QUIET_SECONDS = 30  # one line about a database that is away is enough for so long
@@ -59,6 +49,19 @@ class Worker:
         self._said_so = 0.0
         self._started_at = timezone.now()
         self._next: dict[str, float] = {}
+        # What is done beside delivery, and every how many seconds.
+        self._jobs: Mapping[str, tuple[float, Callable[[], int]]] = {
+            "heartbeat": (10, self._beat),
+            "sweep": (2, lambda: sweep() + sweep_follow_ups()),
+            "remind": (15, self._remind),
+            "watch": (15, lambda: watch(timezone.now())),
+            "exports": (1, self._exports.step),
+            "expire": (600, lambda: Export.objects.expire(timezone.now())),
+            "replays": (1, self._replays.step),
+            "read": (1, read_new),
+            "names": (2, lambda: ask_wanted(timezone.now())),
+            "prune": (1, lambda: self._pruning.step(timezone.now())),
+        }
 
     def run(self) -> None:
         """Works until `stop()`, then finishes the calls in flight."""
@@ -109,28 +112,11 @@ class Worker:
         self._replays.close()
 
     def _turn(self) -> int:
-        """One round of everything, each guarded for itself; how much moved."""
-        if self._is_time_for("heartbeat", HEARTBEAT_SECONDS):
-            self._guarded(self._beat)
-        if self._is_time_for("sweep", SWEEP_SECONDS):
-            self._guarded(sweep)
-            self._guarded(sweep_follow_ups)
-        if self._is_time_for("remind", REMIND_SECONDS):
-            self._guarded(self._remind)
-        if self._is_time_for("watch", WATCH_SECONDS):
-            self._guarded(lambda: watch(timezone.now()))
-        if self._is_time_for("exports", EXPORT_SECONDS):
-            self._guarded(self._exports.step)
-        if self._is_time_for("expire", EXPIRE_SECONDS):
-            self._guarded(lambda: Export.objects.expire(timezone.now()))
-        if self._is_time_for("replays", REPLAY_SECONDS):
-            self._guarded(self._replays.step)
-        if self._is_time_for("read", READ_SECONDS):
-            self._guarded(read_new)
-        if self._is_time_for("names", NAMES_SECONDS):
-            self._guarded(lambda: ask_wanted(timezone.now()))
-        if self._is_time_for("prune", PRUNE_SECONDS):
-            self._guarded(lambda: self._pruning.step(timezone.now()))
+        """One round of what is due, each guarded for itself, then of delivery; how much that moved."""
+        for job, (every_seconds, work) in self._jobs.items():
+            if time.monotonic() >= self._next.get(job, 0):
+                self._next[job] = time.monotonic() + every_seconds
+                self._guarded(work)
         return self._guarded(self._delivery.step)
 
     def _beat(self) -> int:
@@ -140,12 +126,6 @@ class Worker:
     def _remind(self) -> int:
         now = timezone.now()
         return remind(now) + AlertGroup.objects.tell_turned(now)
-
-    def _is_time_for(self, job: str, every_seconds: float) -> bool:
-        if time.monotonic() < self._next.get(job, 0):
-            return False
-        self._next[job] = time.monotonic() + every_seconds
-        return True
 
     def _guarded(self, turn: Callable[[], int]) -> int:
         """Neither a database that is away for a while nor one bad row may end the worker."""

@@ -29,17 +29,14 @@ from .models import Event
 from .reading import catch_up
 from .words import outcome_words
 
-ROWS_SENT = 50
 # Transactions that began earlier may commit later: the live tail looks at so many keys again.
 KEYS_SENT_AGAIN = 50
+ROWS_SENT = 150
 
 
 class EventAdmin(ReadOnlyAdmin[Event]):
     list_display = ("event_id",)
     actions = ("run_again", "replay")
-
-    class Media:
-        js = ("botconsole/events.js",)
 
     def get_changelist(self, request: HttpRequest, **kwargs: Any) -> type[ChangeList]:
         return EventList
@@ -71,6 +68,9 @@ class EventAdmin(ReadOnlyAdmin[Event]):
         newest = newest_key()
         again = max(0, (newest if after is None else after) - KEYS_SENT_AGAIN)
         events = newer_than(chosen, again, self.get_queryset(request), ROWS_SENT)
+        newest = (
+            events[0].pk if len(events) == ROWS_SENT else newest
+        )  # the others come with the next question
         context = {"lines": event_lines(events), "selectable": self.has_operate_permission(request)}
         rows = render_to_string("admin/events/event/rows.html", context, request)
         return JsonResponse({"rows": rows, "newest": newest})

@@ -13,10 +13,10 @@ from django.utils.dateparse import parse_datetime
 from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 
-from .eventfilter import BIGGEST_KEY, EventFilter, FilterError, first_pk_at, read_time
+from .eventfilter import EventFilter, FilterError, checked_time, first_pk_at
 from .eventlist import LOOKED_THROUGH, Page, estimate, newest_key, page_of
 from .eventrows import event_lines
-from .models import Bot, Chat, Event, Person
+from .models import BIGGEST_KEY, Bot, Chat, Event, Person
 from .reading import catch_up
 from .words import EVENT_TYPES, TRANSPORTS, short_id
 
@@ -129,7 +129,7 @@ def cursors(request: HttpRequest) -> tuple[int | None, int | None]:
     """(before, after) of the address; a time to jump to (`at`) is a `before`. Raises FilterError."""
     before, after = _key(request.GET.get("before", "")), _key(request.GET.get("after", ""))
     if at := request.GET.get("at", "").strip():
-        before = first_pk_at(read_time(at) + timedelta(seconds=1))
+        before = first_pk_at(checked_time(at) + timedelta(seconds=1))
     return before, after
 
 

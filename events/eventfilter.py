@@ -16,11 +16,10 @@ from django.utils.translation import gettext
 
 from .envelope import ID_LENGTH
 from .eventwords import asked_tokens, is_id
-from .models import Bot, Chat, Event, EventText, EventTextQuerySet, Person
+from .models import BIGGEST_KEY, Bot, Chat, Event, EventText, Person
 from .words import EVENT_TYPES, TRANSPORTS
 
 PHRASE_LENGTH = 200
-BIGGEST_KEY = 2**63 - 1
 ROWS_KNOWN = 1_000
 NAMES_TRIED = 50  # people and chats whose names contain the phrase
 CLOCKS_APART = timedelta(minutes=1)  # the clocks of two machines that receive events
@@ -80,7 +79,8 @@ class EventFilter:
         every = Event.objects.all() if among is None else among
         rows = every.filter(self.conditions, **_between("pk", above, below))
         if self.person:
-            rows = rows.filter(pk__in=self._texts(above, below).with_id(self.person).values("pk"))
+            texts = EventText.objects.with_id(self.person, above=above, below=below)
+            rows = rows.filter(pk__in=texts.values("pk"))
         if self.q:
             rows = rows.filter(self._found(above, below))
         return rows
@@ -140,15 +140,13 @@ class EventFilter:
     @property
     def is_indexed(self) -> bool:
         """Whether the phrase is long enough for the index of texts."""
-        return is_id(self.q) or bool(asked_tokens(self.q)) or bool(self.named_ids)
+        return is_id(self.q) or bool(asked_tokens(self.q))
 
     def _found(self, above: int | None, below: int | None) -> Q:
         if self.known_ids:
             return Q(pk__in=self.known_ids)
-        return Q(pk__in=self._texts(above, below).containing(self.q, self.named_ids).values("pk"))
-
-    def _texts(self, above: int | None, below: int | None) -> EventTextQuerySet:
-        return EventText.objects.filter(**_between("pk", above, below))
+        texts = EventText.objects.containing(self.q, self.named_ids, above=above, below=below)
+        return Q(pk__in=texts.values("pk"))
 
 
 def first_pk_at(at: datetime) -> int | None:
@@ -212,6 +210,13 @@ def _problem(name: str, value: str) -> str:
     if name in ("since", "until"):
         return _time_problem(value)
     return ""
+
+
+def checked_time(value: str) -> datetime:
+    """As read_time; raises FilterError."""
+    if problem := _time_problem(value):
+        raise FilterError(problem)
+    return read_time(value)
 
 
 def _time_problem(value: str) -> str:

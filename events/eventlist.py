@@ -1,23 +1,32 @@
 """Pages of the event log by key: no page number, no count of the table, and never a search without an end.
 
-What a filter asks for is read along one index (`_along`). Where that index answers all of it, a page reads 51 rows.
-Where something remains to be compared row by row, a page compares at most LOOKED_THROUGH of them, says how far
-back it looked, and offers to go on: a filter that fits nothing costs the same among 10,000 events and among 1,000,000.
+What a filter asks for is read along one index. Where that index answers all of it, a page reads 51 rows. Where
+something remains to be compared row by row, a page compares at most LOOKED_THROUGH of them. Texts are looked up
+stretch by stretch, the newest first, because the index of texts knows no order. A page that ends before it is full
+says how far back it looked and offers to go on: a filter that fits nothing costs the same among 10,000 events and
+among 1,000,000.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
+from itertools import chain, repeat
 from typing import Any
 
 from django.db import connection
 from django.db.models import Q, QuerySet
 
 from .eventfilter import EventFilter
-from .models import Event, EventText
+from .models import Event
 
 PAGE_LENGTH = 50
 LOOKED_THROUGH = 20_000
 COUNTED = 1_000  # matches that are counted; of more, the number is estimated
+STRETCH_BITS = (
+    13,
+    13,
+    16,
+)  # a word that everyone writes is found in the newest 8,192 keys, a rare one takes more
+STRETCHES_READ = 40  # some 2.5 million events
 
 # Sets of filters that one index answers, the most telling first, and the condition the index is read by.
 # "delivery" and "status" have indexes of their rare rows only.
@@ -55,26 +64,75 @@ def page_of(
     """The newest events that match, or those next to a key: older than `before`, newer than `after`."""
     if after is not None:
         return _page_after(chosen, after, among, length)
-    floor = _bound(chosen, below=before)
-    rows = chosen.queryset(below=before, above=floor, among=among).select_related("bot").order_by("-pk")
-    events = list(rows[: length + 1])
+    events, bound = _read(chosen, before, None, among, length + 1)
     newer = before - 1 if before is not None else None
     if len(events) > length:
         return Page(events[:length], newer, events[length - 1].pk)
     # The row at the bound was not compared yet: it is the first of the next page.
-    return Page(events, newer, floor + 1 if floor else None, floor)
+    return Page(events, newer, bound + 1 if bound else None, bound)
 
 
 def _page_after(chosen: EventFilter, after: int, among: QuerySet[Event] | None, length: int) -> Page:
-    ceiling = _bound(chosen, above=after, upwards=True)
-    rows = chosen.queryset(above=after, below=ceiling, among=among).select_related("bot").order_by("pk")
-    events = list(rows[: length + 1])
+    events, bound = _read(chosen, None, after, among, length + 1)
     full = len(events) > length
     events = events[:length][::-1]
-    newer = events[0].pk if full else ceiling - 1 if ceiling else None
+    newer = events[0].pk if full else bound - 1 if bound else None
     if newer is None:  # the newest page, whole
         return page_of(chosen, among=among, length=length)
     return Page(events, newer, after + 1)
+
+
+def _read(
+    chosen: EventFilter, before: int | None, after: int | None, among: QuerySet[Event] | None, limit: int
+) -> tuple[list[Event], int | None]:
+    """Up to `limit` events from the key on, downwards or (after) upwards; and the key where it gave up, if it did."""
+
+    def rows(above: int | None, below: int | None, wanted: int) -> list[Event]:
+        found = chosen.queryset(above=above, below=below, among=among).select_related("bot")
+        return list(found.order_by("-pk" if after is None else "pk")[:wanted])
+
+    if is_along_texts(chosen):
+        return _read_stretches(chosen, before, after, limit, rows)
+    bound = _bound(chosen, below=before, above=after, upwards=after is not None)
+    return (rows(bound, before, limit) if after is None else rows(after, bound, limit)), bound
+
+
+Rows = Callable[[int | None, int | None, int], list[Any]]
+
+
+def _read_stretches(
+    chosen: EventFilter, before: int | None, after: int | None, limit: int, rows: Rows
+) -> tuple[list[Any], int | None]:
+    first, last = ends_of(chosen)
+    low, high = max(first, (after or 0) + 1), min(last, before - 1 if before is not None else last)
+    found: list[Any] = []
+    stretches = upwards(low, high) if after is not None else downwards(low, high)
+    for number, (begin, end) in enumerate(stretches):
+        if number == STRETCHES_READ:
+            return found, begin if after is not None else end
+        found += rows(begin - 1, end + 1, limit - len(found))
+        if len(found) >= limit:
+            break
+    return found, None
+
+
+def downwards(low: int, high: int) -> Iterator[tuple[int, int]]:
+    """The stretches from the highest key to the lowest, as (first, last) keys."""
+    for bits in chain(STRETCH_BITS, repeat(STRETCH_BITS[-1])):
+        if high < low:
+            return
+        begin = max(low, high >> bits << bits)
+        yield begin, high
+        high = begin - 1
+
+
+def upwards(low: int, high: int) -> Iterator[tuple[int, int]]:
+    for bits in chain(STRETCH_BITS, repeat(STRETCH_BITS[-1])):
+        if low > high:
+            return
+        end = min(high, (low >> bits << bits) + (1 << bits) - 1)
+        yield low, end
+        low = end + 1
 
 
 def newest_key() -> int:
@@ -83,9 +141,8 @@ def newest_key() -> int:
 
 def newer_than(chosen: EventFilter, after: int, among: QuerySet[Event], limit: int) -> list[Event]:
     """Up to `limit` matching events that came after one, newest first; for the live tail."""
-    floor = _larger(after, _bound(chosen))
-    rows = chosen.queryset(above=floor, among=among).select_related("bot").order_by("-pk")
-    return list(rows[:limit])
+    events, _bound = _read(chosen, None, max(after, newest_key() - LOOKED_THROUGH), among, limit)
+    return events[::-1]
 
 
 @dataclass(frozen=True)
@@ -100,29 +157,36 @@ def estimate(chosen: EventFilter, among: QuerySet[Event] | None = None) -> Estim
     """How many match, for the price of a page: counted up to COUNTED, else scaled up from the newest of them."""
     if chosen.is_empty:
         return Estimate(*_size_of_table())
-    oldest, newest = _ends(chosen)
-    if not newest:
+    oldest, newest = ends_of(chosen)
+    if newest < oldest:
         return Estimate(0, True)
-    floor = _bound(chosen)
-    rows = chosen.queryset(above=floor, among=among).order_by("-pk").values_list("pk", flat=True)
-    found = list(rows[: COUNTED + 1])
-    if len(found) <= COUNTED and not floor:
+
+    def keys(above: int | None, below: int | None, wanted: int) -> list[int]:
+        rows = chosen.queryset(above=above, below=below, among=among).order_by("-pk")
+        return list(rows.values_list("pk", flat=True)[:wanted])
+
+    if is_along_texts(chosen):
+        found, bound = _read_stretches(chosen, None, None, COUNTED + 1, keys)
+    else:
+        bound = _bound(chosen)
+        found = keys(bound, None, COUNTED + 1)
+    if len(found) <= COUNTED and not bound:
         return Estimate(len(found), True)
-    looked_back_to = found[-1] if len(found) > COUNTED else floor or oldest
+    looked_back_to = found[-1] if len(found) > COUNTED else bound or oldest
     return Estimate(round(len(found) * (newest - oldest + 1) / max(1, newest - looked_back_to + 1)), False)
 
 
-def _ends(chosen: EventFilter) -> tuple[int, int]:
+def ends_of(chosen: EventFilter) -> tuple[int, int]:
     """The oldest and the newest key that could match."""
     above, below = chosen.stretch
     keys = Event.objects.order_by("pk").values_list("pk", flat=True)
-    oldest, newest = keys.first() or 0, keys.last() or 0
+    oldest, newest = keys.first() or 1, keys.last() or 0
     return max(oldest, above + 1 if above else 0), min(newest, below - 1 if below else newest)
 
 
 def _size_of_table() -> tuple[int, bool]:
     """PostgreSQL keeps a number, SQLite's keys are nearly without gaps; a small table is counted."""
-    oldest, newest = _ends(EventFilter())
+    oldest, newest = ends_of(EventFilter())
     if newest - oldest < COUNTED:
         return Event.objects.count(), True
     if connection.vendor == "postgresql":
@@ -138,45 +202,30 @@ def _bound(
     chosen: EventFilter, *, below: int | None = None, above: int | None = None, upwards: bool = False
 ) -> int | None:
     """The key behind the LOOKED_THROUGH rows that may be compared; None where fewer remain, or none need be."""
-    along, answered = _along(chosen)
+    condition, answered = _along(chosen)
     if not set(chosen.as_json()) - answered - SET_BY_STRETCH:
         return None
     first, last = chosen.stretch
     above, below = _larger(above, first), _smaller(below, last)
-    keys = along(above, below).values_list("pk", flat=True)
+    keys = Event.objects.filter(condition, **_between(above, below)).values_list("pk", flat=True)
     ordered = keys.order_by("pk" if upwards else "-pk")
     return ordered[LOOKED_THROUGH : LOOKED_THROUGH + 1].first()
 
 
-Along = Callable[[int | None, int | None], "QuerySet[Any]"]
+def is_along_texts(chosen: EventFilter) -> bool:
+    """Whether the index of texts is the one to read along."""
+    return bool(chosen.person) or (bool(chosen.q) and chosen.is_indexed and not chosen.known_ids)
 
 
-def _along(chosen: EventFilter) -> tuple[Along, set[str]]:
-    """The index to read along, as rows between two keys, and which filters it answers."""
-    for name in ("q", "person"):
-        if getattr(chosen, name) and (name == "person" or chosen.is_indexed or chosen.known_ids):
-            return _texts_along(chosen, name), {name}
+def _along(chosen: EventFilter) -> tuple[Q, set[str]]:
+    """The condition whose index is to be read along, and which filters it answers."""
+    if chosen.known_ids:
+        return Q(pk__in=chosen.known_ids), {"q"}
     for name, has_index in INDEXED:
         value = getattr(chosen, name)
         if value and has_index(value):
-            return _events_along(EventFilter(**{name: value}).conditions), {name}
-    return _events_along(Q()), set()
-
-
-def _events_along(condition: Q) -> Along:
-    return lambda above, below: Event.objects.filter(condition, **_between(above, below))
-
-
-def _texts_along(chosen: EventFilter, name: str) -> Along:
-    def rows(above: int | None, below: int | None) -> "QuerySet[Any]":
-        texts = EventText.objects.filter(**_between(above, below))
-        if name == "person":
-            return texts.with_id(chosen.person)
-        if chosen.known_ids:
-            return Event.objects.filter(pk__in=chosen.known_ids)
-        return texts.containing(chosen.q, chosen.named_ids)
-
-    return rows
+            return EventFilter(**{name: value}).conditions, {name}
+    return Q(), set()
 
 
 def _between(above: int | None, below: int | None) -> Mapping[str, int]:

@@ -17,6 +17,7 @@ TOKENS_ASKED = 16  # of a long phrase: more make the answer no better, the text 
 _CJK = "\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uac00-\ud7af\uf900-\ufaff\U00020000-\U0003ffff"
 _RUN = re.compile(rf"(?P<cjk>[{_CJK}]+)|(?P<word>(?:(?![{_CJK}])[^\W_])+)")
 _ID = re.compile(r"[a-z]{2,5}_[A-Za-z0-9_-]+|(?=[A-Za-z_-]*[0-9])[A-Za-z0-9_-]{20,}")
+_WORD_LIKE_AN_ID = re.compile(r"[A-Za-z0-9_-]{6,}")
 _SAME_IN_ALL = frozenset({"app_id", "tenant_key", "token"})
 
 
@@ -29,6 +30,7 @@ def texts_and_ids(value: Any) -> tuple[str, set[str]]:
         if is_id(text):
             ids.add(text)
         elif length < TEXT_LENGTH:
+            ids.update(filter(is_id, _WORD_LIKE_AN_ID.findall(text)))
             texts.append(folded(text)[: TEXT_LENGTH - length])
             length += len(texts[-1]) + 1
     return "\n".join(dict.fromkeys(texts)), ids

@@ -10,7 +10,7 @@ from django.utils.translation import gettext_lazy as _
 from .envelope import dig, text_at
 from .models import Event
 from .naming import Naming
-from .words import event_words
+from .words import type_words
 
 QUOTED = 120  # characters of a message
 Text = str | Promise
@@ -77,16 +77,17 @@ SENTENCES: Mapping[str, tuple[Text, Text]] = {
 
 def sentence(event: Event, names: Naming) -> str:
     """The event in words; one of a kind that is not known is named, with who and where."""
-    chat = names.chat(event.bot_id, event.chat_id) if event.chat_id else gettext("a chat")
-    if event.event_type not in SENTENCES:
-        return event_words(event, chat if event.chat_id else "")
     people = names.people_in(event)
+    chat = names.chat(event.bot_id, event.chat_id) if event.chat_id else ""
+    if event.event_type not in SENTENCES:
+        what = type_words(event.event_type) or event.event_type
+        return " · ".join(part for part in (what, "、".join(people.values()), chat) if part)
     actor = event.actor_open_id
     acted = bool(actor) and (list(people) != [actor] or "people" not in _with_actor(event))
     words = {
         "people": "、".join(people.values()) or gettext("Someone"),
         "actor": names.person(event.bot_id, actor),
-        "chat": chat,
+        "chat": chat or gettext("a chat"),
         "bot": event.bot.name,
         "text": _quoted(event),
     }

@@ -19,10 +19,11 @@ from .outbox import AGAIN, Attempt, OutboxAttachment, OutboxItem, OutboxQuerySet
 from .person import Chat, Named, Person
 from .quota import Circuit, Quota
 from .replay import CALLS_PER_MINUTE, MOST_CALLS_PER_MINUTE, PlannedCall, Replay
-from .rows import insert_all, insert_once, storable
+from .rows import BIGGEST_KEY, insert_all, insert_once, storable
 
 __all__ = [
     "AGAIN",
+    "BIGGEST_KEY",
     "CALLS_PER_MINUTE",
     "DELIVERY_TIMES_KEPT",
     "EVENT_RETRY_SECONDS",

@@ -13,10 +13,14 @@ from django.db import connection, models
 from django.db.models import BooleanField, Exists, OuterRef, Q
 from django.db.models.expressions import RawSQL
 
-from ..eventwords import asked_tokens, folded, id_tokens, text_tokens, texts_and_ids
+from ..eventwords import asked_tokens, folded, id_tokens, is_id, text_tokens, texts_and_ids
 from .event import Event
-from .rows import storable
+from .rows import BIGGEST_KEY, storable
 
+# A GIN index finds all that match, however old. So that it need not, every row has a token for the stretch of the log
+# in which its key lies: a fine one of 8,192 keys and a coarse one of 65,536.
+STRETCHES = (("f", 13), ("c", 16))
+STRETCHES_ASKED = 8
 # Transactions that began earlier may commit later: so many ids behind the newest are looked at again.
 LOOKED_AT_AGAIN = 2_000
 
@@ -33,19 +37,30 @@ class EventTextQuerySet(models.QuerySet["EventText"]):
         """Makes them searchable; another process may have done so at the same moment."""
         self.bulk_create([EventText.of(event) for event in events], ignore_conflicts=True)
 
-    def with_id(self, *ids: str) -> EventTextQuerySet:
-        """Events in which one of these ids stands, wherever in the payload."""
-        return self.filter(_any_of(id_tokens(set(ids)))) if ids else self.none()
+    def between(self, above: int | None, below: int | None) -> EventTextQuerySet:
+        """Those between two keys (excluded)."""
+        bounds = {"pk__gt": above, "pk__lt": below}
+        return self.filter(**{lookup: bound for lookup, bound in bounds.items() if bound is not None})
 
-    def containing(self, phrase: str, ids: Iterable[str] = ()) -> EventTextQuerySet:
-        """Events whose texts contain the phrase, or in which it or one of `ids` stands as an id.
+    def with_id(self, *ids: str, above: int | None = None, below: int | None = None) -> EventTextQuerySet:
+        """Events between two keys in which one of these ids stands, wherever in the payload."""
+        return self.between(above, below).filter(_any_of(id_tokens(set(ids)), above, below))
+
+    def containing(
+        self, phrase: str, ids: Iterable[str] = (), above: int | None = None, below: int | None = None
+    ) -> EventTextQuerySet:
+        """Events between two keys whose texts contain the phrase, or in which it or one of `ids` stands as an id.
 
         A phrase of which the index knows nothing (one letter, a sign) is compared with every text.
         """
+        if is_id(phrase):
+            return self.with_id(phrase, above=above, below=below)
         held = Q(text__contains=folded(phrase))
         if tokens := asked_tokens(phrase):
-            held &= Q(_all_of(tokens))
-        return self.filter(Q(_any_of(id_tokens({phrase, *ids}))) | held)
+            held &= Q(_all_of(tokens, above, below))
+        if ids := set(ids):
+            held |= Q(_any_of(id_tokens(ids), above, below))
+        return self.between(above, below).filter(held)
 
 
 class EventText(models.Model):
@@ -64,23 +79,44 @@ class EventText(models.Model):
     def of(cls, event: Event) -> EventText:
         text, ids = texts_and_ids(event.payload)
         tokens = [*text_tokens(text), *id_tokens(ids | {event.actor_open_id, event.chat_id} - {""})]
+        tokens += [f"{letter}{event.pk >> bits}" for letter, bits in STRETCHES]
         return cls(event_id=event.pk, text=storable(text), tokens=" ".join(tokens))
 
 
-def _all_of(tokens: Iterable[str]) -> RawSQL:
+def _all_of(tokens: Iterable[str], above: int | None, below: int | None) -> RawSQL:
     if connection.vendor == "postgresql":
-        return _sql("string_to_array(tokens, ' ') @> %s::text[]", list(tokens))
-    return _sql(_MATCH, " AND ".join(tokens))
+        return _sql("string_to_array(tokens, ' ') @> %s::text[]", [list(tokens)], above, below)
+    return _sql(_MATCH, [" AND ".join(tokens)], above, below)
 
 
-def _any_of(tokens: Iterable[str]) -> RawSQL:
+def _any_of(tokens: Iterable[str], above: int | None, below: int | None) -> RawSQL:
     if connection.vendor == "postgresql":
-        return _sql("string_to_array(tokens, ' ') && %s::text[]", list(tokens))
-    return _sql(_MATCH, " OR ".join(tokens))
+        return _sql("string_to_array(tokens, ' ') && %s::text[]", [list(tokens)], above, below)
+    return _sql(_MATCH, [" OR ".join(tokens)], above, below)
 
 
-_MATCH = "event_id IN (SELECT rowid FROM events_eventtext_tokens WHERE events_eventtext_tokens MATCH %s)"
+_MATCH = (
+    "event_id IN (SELECT rowid FROM events_eventtext_tokens WHERE events_eventtext_tokens MATCH %s"
+    " AND rowid > %s AND rowid < %s)"
+)
 
 
-def _sql(condition: str, value: object) -> RawSQL:
-    return RawSQL(condition, [value], output_field=BooleanField())  # one of the two above  # noqa: S611
+def _sql(condition: str, values: list[object], above: int | None, below: int | None) -> RawSQL:
+    """The condition, told to both indexes for the stretch of the log alone."""
+    if connection.vendor != "postgresql":
+        values += [above or 0, BIGGEST_KEY if below is None else below]
+    elif stretch := _stretch_tokens(above, below):
+        condition = f"({condition} AND string_to_array(tokens, ' ') && %s::text[])"
+        values.append(stretch)
+    return RawSQL(condition, values, output_field=BooleanField())  # made of the above  # noqa: S611
+
+
+def _stretch_tokens(above: int | None, below: int | None) -> list[str]:
+    """The tokens of a stretch of the log that is not too long for them; the finest that do."""
+    if below is None:
+        return []
+    for letter, bits in STRETCHES:
+        first, last = ((above or 0) + 1) >> bits, (below - 1) >> bits
+        if last - first < STRETCHES_ASKED:
+            return [f"{letter}{number}" for number in range(first, last + 1)]
+    return []

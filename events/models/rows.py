@@ -8,6 +8,8 @@ from typing import Any
 
 from django.db import connection, models
 
+BIGGEST_KEY = 2**63 - 1
+
 
 def insert_all(
     model: type[models.Model], rows: Sequence[Mapping[str, Any]], *, on_conflict: str, returning: str

@@ -101,12 +101,25 @@ def test_a_call_without_any_of_its_scopes_names_them(feishu: Feishu, scopes: Non
     "api", [api for api in ROUTES if api.method != "GET"], ids=lambda api: f"{api.method} {api.path}"
 )
 @pytest.mark.parametrize(
-    "body", ['["no object"]', "{oops", '{"content": 1, "receive_id": {}, "id_list": "x", "name": []}']
+    "body",
+    ['["no object"]', "{oops", '{"content": 1, "receive_id": {}, "id_list": "x", "name": []}', "[" * 100_000],
+    ids=["list", "broken", "types", "deep"],
 )
 def test_a_body_that_makes_no_sense_is_refused_in_json(feishu: Feishu, api: Api, body: str) -> None:
     answer = feishu.raw(api.method, filled(api), content=body)
     assert answer.status_code == 400
     assert answer.json()["code"] != 0
+
+
+def test_what_no_store_can_keep_is_refused(feishu: Feishu) -> None:
+    answer = feishu.raw("POST", "/im/v1/chats", content='{"name": "\\ud800"}')
+    assert (answer.status_code, answer.json()["code"]) == (400, 99992402)
+
+
+@pytest.mark.parametrize("token", ["x", "pt_", "pt_²", "pt_99999999999999999999999"])
+def test_a_page_token_of_ones_own_making_is_refused(feishu: Feishu, token: str) -> None:
+    params = {"container_id_type": "chat", "container_id": feishu.group(), "page_token": token}
+    assert feishu.call("GET", "/im/v1/messages", **params)["code"] == 99992402
 
 
 def test_a_refusal_has_a_log_id_and_a_troubleshooter_that_names_it(feishu: Feishu) -> None:

@@ -150,6 +150,9 @@ def _answering(api: Api) -> Callable[[Request], Awaitable[Response]]:
             told = api.endpoint(world, await _read(request))
         except PlatformError as error:
             return refusal(error, request.scope["log_id"])
+        except (UnicodeError, OverflowError, RecursionError) as error:
+            # what no store can keep: half a surrogate pair, a number beyond 64 bits, a hundred thousand brackets
+            return refusal(PlatformError(99992402, f"ext={error}"), request.scope["log_id"])
         if isinstance(told, Response):
             return told
         if api.top_level:

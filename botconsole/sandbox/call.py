@@ -69,7 +69,7 @@ class Call:
         token = self.query.get("page_token") or ""
         if not token:
             return 0
-        if not token.startswith("pt_") or not token[3:].isdigit():
+        if not token.startswith("pt_") or not (token.isascii() and token[3:].isdigit()):
             raise invalid("page_token", "page_token is invalid")
         return int(token[3:])
 

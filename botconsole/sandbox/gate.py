@@ -190,14 +190,14 @@ class _Tape:
         self.record.answer = _shown(bytes(self._told))
         try:
             self.record.code = json.loads(bytes(self._told))["code"]
-        except (ValueError, KeyError, TypeError):
+        except (ValueError, KeyError, TypeError, RecursionError):
             self.record.code = None
 
 
 def _shown(body: bytes) -> str:
     try:
         said = json.loads(body)
-    except ValueError:
+    except (ValueError, RecursionError):
         text = body[:KEPT_BYTES].decode(errors="replace")
         return text if text.isprintable() or text.lstrip().startswith("<") else f"[{len(body)} bytes]"
     return json.dumps(_without_secrets(said), ensure_ascii=False)[:KEPT_BYTES]

@@ -125,6 +125,6 @@ def _seconds(call: Call, name: str, default: int) -> int:
     text = call.query.get(name) or ""
     if not text:
         return default
-    if not text.isdigit() or len(text) > 10:
+    if not (text.isascii() and text.isdigit()) or len(text) > 10:
         raise PlatformError(230001, f"ext={name} must be a time in seconds")
     return int(text)

@@ -77,7 +77,7 @@ def listed(world: World, call: Call) -> Json:
     times = [
         call.query.get(name) or default for name, default in (("start_time", "0"), ("end_time", "9" * 13))
     ]
-    if not all(text.isdigit() and len(text) <= 13 for text in times):
+    if not all(text.isascii() and text.isdigit() and len(text) <= 13 for text in times):
         raise PlatformError(230001, "ext=start_time and end_time are times in milliseconds")
     rows = world.store.rows(
         "SELECT * FROM pins WHERE chat_id = ? AND create_ms BETWEEN ? AND ?"

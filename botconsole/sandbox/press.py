@@ -51,7 +51,7 @@ def find_element(card: Json, element: str) -> Json | None:
                 return part
     node: Any = card
     for step in [part for part in element.replace("/", ".").split(".") if part not in ("", "$")]:
-        if isinstance(node, list) and step.isdigit() and int(step) < len(node):
+        if isinstance(node, list) and step.isascii() and step.isdigit() and int(step) < len(node):
             node = node[int(step)]
         elif isinstance(node, dict) and step in node:
             node = node[step]

@@ -79,11 +79,28 @@ def listen(host: str, port: int) -> socket.socket:
 
 
 class _Uvicorn(uvicorn.Server):
-    """Ends the open event streams first, so that a page left open does not hold up the shutdown."""
+    """Ends the open event streams first, so that a page left open does not hold up the shutdown; ends at once."""
 
     def __init__(self, config: uvicorn.Config, world: World) -> None:
         super().__init__(config)
         self._world = world
+        self._ending = asyncio.Event()
+        self._loop: asyncio.AbstractEventLoop | None = None
+
+    async def main_loop(self) -> None:
+        """uvicorn's own looks every 100 ms whether it should end: too long for a test that uses one sandbox."""
+        self._loop, counter = asyncio.get_running_loop(), 0
+        while not await self.on_tick(counter):
+            counter = (counter + 1) % 864_000
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._ending.wait(), 0.1)
+
+    def end(self) -> None:
+        """From whatever thread; before the start it is simply not served."""
+        self.should_exit = True
+        if self._loop is not None and not self._loop.is_closed():
+            with contextlib.suppress(RuntimeError):  # closed in between
+                self._loop.call_soon_threadsafe(self._ending.set)
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         self._world.changes.close()
@@ -149,7 +166,7 @@ class SandboxServer:
 
     def close(self) -> None:
         """Stops the thread's server; safe to call twice."""
-        self._server.should_exit = True
+        self._server.end()
         if self._thread.is_alive():
             self._thread.join()
 

@@ -48,6 +48,11 @@ class Command(BaseCommand):
             "--set", action="append", default=[], metavar="NAME=VALUE", help="a variable of the scenario"
         )
         parser.add_argument("--record", metavar="FILE", help="write what people do to a scenario file")
+        parser.add_argument(
+            "--store-app",
+            action="store_true",
+            help="the app is one of the app store: app_ticket every hour, no long connection",
+        )
         parser.add_argument("--no-limits", action="store_true", help="no rate limits")
 
     def handle(self, *args: Any, **options: Any) -> None:
@@ -92,6 +97,7 @@ class Command(BaseCommand):
             allowed_hosts=tuple(options["allow_host"]),
             state_file=str(state) if state else "",
             limits=not options["no_limits"],
+            store_app=options["store_app"],
             clock_factor=options["clock_factor"],
             echo=self.say,
         )

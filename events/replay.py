@@ -136,7 +136,7 @@ def play(event: Event, replay: Replay) -> Outcome:
     except _PlayError as failure:
         error = failure.error
         if event.is_waiting:
-            event.fail(error, _ms_since(started))
+            event.fail(error, _ms_since(started), event.handler)
         return Outcome(*told, FAILED, storable(f"{type(error).__name__}: {error}")[:300])
     if reaction.status == dispatch.LEFT_OUT:
         return Outcome(*told, LEFT_OUT, reaction.summary)
@@ -166,7 +166,7 @@ def _reaction(event: Event) -> Reaction:
 
 def _react(event: Event) -> Reaction:
     for handler in routes().get(event.event_type, ()):
-        why = rules().get(handler, UNSAID)
+        why, event.handler = rules().get(handler, UNSAID), dispatch.name_of(handler)
         if why is None:
             reaction = handler(event)
         elif _would_react(handler, event):
@@ -175,6 +175,7 @@ def _react(event: Event) -> Reaction:
             reaction = None
         if reaction is not None:
             return reaction
+    event.handler = ""
     return ignored(dispatch.NO_HANDLER)
 
 

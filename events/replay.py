@@ -21,6 +21,7 @@ from django.db.models import QuerySet
 from django.utils import timezone
 
 from . import dispatch
+from .confidential import Reader, hidden_from
 from .dispatch import Handler, Reaction, ignored, routes
 from .eventfilter import EventFilter
 from .models import AGAIN, Bot, Event, OutboxItem, PlannedCall, Replay, insert_once, storable
@@ -207,11 +208,19 @@ def _ms_since(started: float) -> int:
 Selection = Mapping[str, Any]
 
 
-def matching(selection: Selection, *, above: int, below: int) -> QuerySet[Event]:
+class Stranger:
+    """A reader from whom everything private is kept."""
+
+    def has_perm(self, perm: str, /) -> bool:
+        return False
+
+
+def matching(replay: Replay, *, above: int, below: int) -> QuerySet[Event]:
     """The events of a replay between two keys: those it names, or all that the event list's filter finds."""
-    if "events" in selection:
-        return Event.objects.filter(pk__in=selection["events"], pk__gt=above, pk__lt=below)
-    return EventFilter.from_query(selection["filter"]).queryset(above=above, below=below)
+    among = Event.objects.readable_by(Stranger()) if replay.only_public else Event.objects.all()
+    if "events" in replay.selection:
+        return among.filter(pk__in=replay.selection["events"], pk__gt=above, pk__lt=below)
+    return EventFilter.from_query(replay.selection["filter"]).queryset(above=above, below=below, among=among)
 
 
 def selection_of(chosen: EventFilter | Collection[int]) -> dict[str, Any]:
@@ -222,8 +231,12 @@ def selection_of(chosen: EventFilter | Collection[int]) -> dict[str, Any]:
     return {"filter": chosen.as_json(), **({"bot": bot or chosen.bot} if chosen.bot else {})}
 
 
-def ask(chosen: EventFilter | Collection[int], **row: Any) -> Replay:
-    """A replay of what is chosen, as the log is now: events that come in later are not its."""
+def ask(chosen: EventFilter | Collection[int], *, reader: Reader | None = None, **row: Any) -> Replay:
+    """A replay of what is chosen, as the log is now: events that come in later are not its.
+
+    What is kept from `reader` is left out; without one, nothing is.
+    """
+    row["only_public"] = reader is not None and bool(hidden_from(reader))
     selection = selection_of(chosen)
     if isinstance(chosen, EventFilter):
         if chosen.reads_texts:
@@ -272,7 +285,7 @@ def _locked(replay_pk: int, now: datetime) -> Replay | None:
 def _run_some(replay: Replay, run: Callable[[Replay, Event], Outcome], now: datetime, limit: int) -> int:
     """The events in the next stretch of the log, as many as time and pace allow; at least 1, for a step made."""
     end = replay.last if "events" in replay.selection else min(replay.cursor + STRETCH, replay.last)
-    keys = matching(replay.selection, above=replay.cursor, below=end + 1).order_by("pk")
+    keys = matching(replay, above=replay.cursor, below=end + 1).order_by("pk")
     found = list(keys.values_list("pk", flat=True)[:limit])
     rows = Event.objects.select_related("bot").filter(pk__in=found).order_by("pk")
     if replay.status == Replay.Status.RUNNING:

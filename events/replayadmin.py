@@ -24,6 +24,7 @@ from django.views.decorators.http import require_POST
 from . import replay as engine
 from . import replaywords as words
 from .adminrows import ReadOnlyAdmin, moment, two_lines
+from .confidential import Reader
 from .eventfilter import EventFilter, FilterError
 from .models import CALLS_PER_MINUTE, MOST_CALLS_PER_MINUTE, Event, OutboxItem, Replay
 from .simulateadmin import simulate_view
@@ -143,10 +144,15 @@ class ReplayAdmin(ReadOnlyAdmin[Replay]):
         except ChoiceError as error:
             return self._shown(request, "new", context | {"problem": str(error)}, status=400)
         if request.method == "POST" and form.is_valid():
-            replay = engine.ask(meant, asked_by=request.user.get_username(), **form.cleaned_data)
+            replay = engine.ask(
+                meant, reader=request.user, asked_by=request.user.get_username(), **form.cleaned_data
+            )
             engine.step(replay.pk)  # a few events are through at once; the worker goes on with many
             return HttpResponseRedirect(reverse("admin:events_replay_change", args=[replay.pk]))
-        context |= {"selection": words.selection_words(engine.selection_of(meant)), "named": named(meant)}
+        context |= {
+            "selection": words.selection_words(engine.selection_of(meant)),
+            "named": named(meant, request.user),
+        }
         return self._shown(request, "new", context)
 
     @method_decorator(require_POST)
@@ -207,8 +213,8 @@ class ReplayAdmin(ReadOnlyAdmin[Replay]):
             "calls": words.call_figures(replay),
             "types": words.type_figures(replay),
             "reasons": words.reasons(replay),
-            "sample": sample(replay),
-            "failures": failures(replay),
+            "sample": sample(replay, request.user),
+            "failures": failures(replay, request.user),
             "made": planned(replay),
             "can_start": waits and self.has_operate_permission(request) and bool(replay.total),
             "can_cancel": replay.is_unfinished and self.has_operate_permission(request),
@@ -223,11 +229,11 @@ def planned(replay: Replay) -> int:
     return sum(states.get(state, 0) for states in calls for state in engine.MADE)
 
 
-def named(meant: EventFilter | Sequence[int]) -> list[dict[str, Any]]:
+def named(meant: EventFilter | Sequence[int], reader: Reader) -> list[dict[str, Any]]:
     """The first few events of a selection, as lines."""
     if isinstance(meant, EventFilter):
         return []
-    events = Event.objects.filter(pk__in=meant).order_by("pk")[:EVENTS_NAMED]
+    events = Event.objects.readable_by(reader).filter(pk__in=meant).order_by("pk")[:EVENTS_NAMED]
     return [event_line(event) for event in events]
 
 
@@ -236,11 +242,14 @@ def event_line(event: Event) -> dict[str, Any]:
     return {"url": url, "words": event_words(event), "at": moment(event.received_at)}
 
 
-def sample(replay: Replay) -> list[dict[str, Any]]:
+def sample(replay: Replay, reader: Reader) -> list[dict[str, Any]]:
     """The first events of the dry run: what was made for each the first time, and what would be made now."""
     outcomes = list(replay.sample)
-    events = Event.objects.select_related("bot").in_bulk([one["event"] for one in outcomes])
-    rows = OutboxItem.objects.filter(cause__in=events).select_related("bot", "cause").order_by("pk")
+    events = (
+        Event.objects.readable_by(reader).select_related("bot").in_bulk([one["event"] for one in outcomes])
+    )
+    made = OutboxItem.objects.readable_by(reader).filter(cause__in=events)
+    rows = made.select_related("bot", "cause").order_by("pk")
     first: dict[int | None, list[OutboxItem]] = {}
     for row in rows:
         if row.replay_id != replay.pk:
@@ -258,8 +267,8 @@ def sample(replay: Replay) -> list[dict[str, Any]]:
     ]
 
 
-def failures(replay: Replay) -> list[dict[str, Any]]:
-    events = Event.objects.in_bulk([one["event"] for one in replay.failures])
+def failures(replay: Replay, reader: Reader) -> list[dict[str, Any]]:
+    events = Event.objects.readable_by(reader).in_bulk([one["event"] for one in replay.failures])
     return [
         {**event_line(events[one["event"]]), "error": one["error"]}
         for one in replay.failures

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from django.db import transaction
 from django.utils import timezone
 
+from .confidential import Reader
 from .dispatch import HandlerError, accept, dispatch, routes
 from .envelope import Envelope, Json, open_frame
 from .models import SIMULATED, Bot, Event, OutboxItem, insert_once
@@ -178,11 +179,17 @@ class Prospect:
     calls: tuple[Call, ...]
 
 
-def look_ahead(bot: Bot, made_up: Envelope) -> Prospect:
-    """What the event would cause, and nothing of it done."""
+class HiddenError(Exception):
+    """The event would be in a chat that is kept from who makes it up."""
+
+
+def look_ahead(bot: Bot, made_up: Envelope, reader: Reader) -> Prospect:
+    """What the event would cause, and nothing of it done; raises HiddenError."""
     outcome, error = "", ""
     with without_a_trace():
         event = Event.objects.receive(bot, made_up, transport=SIMULATED)
+        if not Event.objects.readable_by(reader).filter(pk=event.pk).exists():
+            raise HiddenError
         watching = Watching(event)
         try:
             with transaction.atomic():

@@ -125,14 +125,18 @@ def simulate_view(request: HttpRequest) -> HttpResponse:
     form = SimulateForm(request.POST or None, initial={"type": "im.chat.member.user.added_v1"})
     context: dict[str, Any] = {**admin.site.each_context(request), "title": gettext("Simulate an event")}
     if request.method == "POST" and form.is_valid():
+        bot = form.cleaned_data["bot"]
         try:
             made_up = form.envelope(request.user.get_username())
+            prospect = simulate.look_ahead(bot, made_up, request.user)
         except RefusedError as error:
             form.add_error(None, str(error))
+        except simulate.HiddenError:
+            form.add_error("chat_id", _("You may not see what happens in this chat."))
         else:
             if "confirmed" in request.POST:
-                return _send(request, form.cleaned_data["bot"], made_up)
-            context |= _prospect(form.cleaned_data["bot"], made_up)
+                return _send(request, bot, made_up)
+            context |= _shown(prospect, made_up)
     return TemplateResponse(request, "admin/events/replay/simulate.html", {**context, "form": form})
 
 
@@ -145,8 +149,7 @@ def _send(request: HttpRequest, bot: Bot, made_up: Envelope) -> HttpResponse:
     return HttpResponseRedirect(reverse("admin:events_event_change", args=[event.pk]))
 
 
-def _prospect(bot: Bot, made_up: Envelope) -> dict[str, Any]:
-    prospect = simulate.look_ahead(bot, made_up)
+def _shown(prospect: simulate.Prospect, made_up: Envelope) -> dict[str, Any]:
     return {
         "prospect": prospect,
         "outcome": outcome_words(prospect.outcome),

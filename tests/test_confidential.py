@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 from django.test import Client
 
-from events.models import Event, OutboxItem
+from events.models import Event, OutboxItem, Replay
 from incidents.models import Actor, FormerChat, Incident, Responder, Via
 from tests.feishu_events import ADA, message_received
 from tests.incident_world import pressed
@@ -119,3 +119,29 @@ def test_an_api_key_reads_it_only_with_the_scope(private: Incident) -> None:
     assert not Event.objects.readable_by(plain).exists()
     assert not OutboxItem.objects.readable_by(plain).exists()
     assert Event.objects.readable_by(trusted).count() == Event.objects.count()
+
+
+def test_other_staff_can_neither_replay_it_nor_see_what_a_replay_would_make_of_it(
+    private: Incident, client_of: Any
+) -> None:
+    operators = [*STAFF, "replay_event", "simulate_event"]
+    asked = {"why": "curious", "calls_per_minute": "300"}
+    events = ",".join(str(pk) for pk in Event.objects.values_list("pk", flat=True))
+    for who, more, found in (("other", [], 0), ("boss", ["view_private_incident"], Event.objects.count())):
+        client = client_of(who, [*operators, *more])
+        for query in ("", f"?events={events}"):
+            html = client.post(f"/admin/events/replay/new/{query}", asked, follow=True).content.decode()
+            replay = Replay.objects.latest("pk")
+            assert replay.tried.get("events", 0) == found
+            assert ("salaries" in html) is False or bool(found)
+
+
+def test_other_staff_cannot_simulate_a_command_in_its_chat(
+    private: Incident, client_of: Any, bot: Any
+) -> None:
+    client = client_of("other", [*STAFF, "simulate_event"])
+    told = {"bot": bot.pk, "type": "im.message.receive_v1", "chat_id": private.chat_id, "text": "/timeline"}
+    for confirmed in ({}, {"confirmed": "1"}):
+        html = client.post("/admin/events/replay/simulate/", {**told, **confirmed, "people": ADA[0]}).content
+        assert "salaries" not in html.decode()
+    assert not Event.objects.filter(transport="simulated").exists()

@@ -43,6 +43,9 @@ class Replay(models.Model):
         help_text=_("What was sent before is sent once more, as a new message."),
     )
     calls_per_minute = models.PositiveIntegerField(_("calls a minute, at most"), default=CALLS_PER_MINUTE)
+    only_public = models.BooleanField(
+        _("without private matters"), default=False, editable=False
+    )  # whoever asked may not see everything
     asked_by = models.CharField(_("asked for by"), max_length=NAME_LENGTH, blank=True)
     asked_at = models.DateTimeField(_("asked for at"), default=timezone.now)
     confirmed_by = models.CharField(_("confirmed by"), max_length=NAME_LENGTH, blank=True)

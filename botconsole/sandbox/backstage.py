@@ -3,6 +3,7 @@
 from dataclasses import asdict
 
 from starlette.requests import Request
+from starlette.responses import Response
 
 from botconsole.sandbox import doings, scenario, view
 from botconsole.sandbox.doings import Json, Wanted, WrongError
@@ -135,6 +136,15 @@ async def record(world: World, request: Request, wanted: Wanted) -> Json:
     else:
         recorder.stop()
     return {**recorder.view(), "yaml": recorder.text()}
+
+
+async def recorded_file(world: World, request: Request, wanted: Wanted) -> Response:
+    """What was recorded, to be saved and shared."""
+    text = request.app.state.recorder.text()
+    if not text:
+        raise LookupError("nothing was recorded")
+    headers = {"Content-Disposition": 'attachment; filename="scenario.yaml"'}
+    return Response(text, headers=headers, media_type="application/yaml")
 
 
 async def reset(world: World, request: Request, wanted: Wanted) -> Json:

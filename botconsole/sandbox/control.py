@@ -86,7 +86,8 @@ async def stream(world: World, request: Request, wanted: Wanted) -> Response:
 
 async def groups(world: World, request: Request, wanted: Wanted) -> Json:
     rows = world.store.rows("SELECT * FROM chats WHERE mode != 'p2p' ORDER BY number")
-    return {"items": [view.chat_view(world, row) for row in rows]}
+    names = world.names()
+    return {"items": [view.chat_view(world, row, names) for row in rows]}
 
 
 async def add_group(world: World, request: Request, wanted: Wanted) -> Json:
@@ -116,6 +117,12 @@ async def add_bot(world: World, request: Request, wanted: Wanted) -> Json:
 
 async def remove_bot(world: World, request: Request, wanted: Wanted) -> Json:
     return {"event_id": doings.move_bot(world, world.must_chat(request.path_params["chat_id"]), inside=False)}
+
+
+async def members(world: World, request: Request, wanted: Wanted) -> Json:
+    chat = world.must_chat(request.path_params["chat_id"])
+    search = request.query_params.get("search") or ""
+    return view.members_view(world, chat["chat_id"], search, number(request, "limit", 1000))
 
 
 async def add_members(world: World, request: Request, wanted: Wanted) -> Json:
@@ -208,6 +215,7 @@ TABLE: tuple[tuple[str, str, Handler], ...] = (
     ("DELETE", "/groups/{chat_id}", end_group),
     ("POST", "/groups/{chat_id}/bot", add_bot),
     ("DELETE", "/groups/{chat_id}/bot", remove_bot),
+    ("GET", "/groups/{chat_id}/members", members),
     ("POST", "/groups/{chat_id}/members", add_members),
     ("DELETE", "/groups/{chat_id}/members/{open_id}", remove_member),
     ("POST", "/groups/{chat_id}/leave", leave),
@@ -241,6 +249,7 @@ TABLE: tuple[tuple[str, str, Handler], ...] = (
     ("POST", "/scenarios/stop", backstage.stop),
     ("GET", "/recording", backstage.recording),
     ("POST", "/recording", backstage.record),
+    ("GET", "/recording.yaml", backstage.recorded_file),
     ("POST", "/reset", backstage.reset),
 )
 

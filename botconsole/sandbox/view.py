@@ -13,6 +13,7 @@ from botconsole.sandbox.store import Row
 from botconsole.sandbox.world import World
 
 Json = dict[str, Any]
+SHOWN_PEOPLE = 100  # of each group in what the page reads at every change; the rest it asks for
 
 
 def draw_card(card: Json, names: dict[str, str], locale: str) -> str:
@@ -26,14 +27,14 @@ def person_view(person: Row) -> Json:
     return {"open_id": person["open_id"], "name": person["name"], "visible": bool(person["visible"])}
 
 
-def chat_view(world: World, chat: Row) -> Json:
-    """A group or a conversation for the list at the left."""
+def chat_view(world: World, chat: Row, names: dict[str, str], most: int = -1) -> Json:
+    """A group or a conversation for the list at the left, with at most so many of its members."""
     last = world.store.row(
         "SELECT * FROM messages WHERE chat_id = ? ORDER BY create_ms DESC, number DESC LIMIT 1",
         chat["chat_id"],
     )
-    names = world.names()
     person = world.person(chat["person"]) if chat["person"] else None
+    members = [person] if person else world.members(chat["chat_id"], most)
     return {
         "chat_id": chat["chat_id"],
         "mode": chat["mode"],
@@ -42,7 +43,8 @@ def chat_view(world: World, chat: Row) -> Json:
         "status": chat["status"],
         "bot_in": bool(chat["bot_in"]),
         "owner_id": chat["owner_id"],
-        "members": [person_view(one) for one in ([person] if person else world.members(chat["chat_id"]))],
+        "members": [person_view(one) for one in members],
+        "member_count": 1 if person else world.member_count(chat["chat_id"]),
         "last": summary(last, names) if last else "",
         "last_at": last["create_ms"] if last else 0,
         "number": chat["number"],
@@ -167,6 +169,7 @@ def message_view(world: World, message: Row, names: dict[str, str], locale: str 
         "buzzed": _buzzed(world, message, names),
         "reactions": _reactions(world, message, names),
         "revision": message["revision"],
+        "number": message["number"],
     }
 
 
@@ -237,7 +240,9 @@ def messages_view(world: World, chat_id: str, asked: Asked) -> Json:
 
 def state_view(world: World) -> Json:
     """All the page needs besides the messages themselves."""
-    config, store = world.config, world.store
+    config, store, names = world.config, world.store, world.names()
+    chats = store.rows("SELECT * FROM chats ORDER BY number")
+    people = store.rows("SELECT * FROM people ORDER BY rowid LIMIT ?", SHOWN_PEOPLE)
     return {
         "app": {"app_id": config.app_id, "name": config.app_name, "open_id": config.bot_open_id},
         "webhook": world.pusher.webhook_url,
@@ -245,8 +250,8 @@ def state_view(world: World) -> Json:
         "connections": world.pusher.connections.view(),
         "encrypted": bool(config.encrypt_key),
         "clock": {"factor": world.clock.factor, "now": round(world.clock.now() * 1000)},
-        "chats": [chat_view(world, chat) for chat in store.rows("SELECT * FROM chats ORDER BY number")],
-        "people": [person_view(person) for person in store.rows("SELECT * FROM people ORDER BY rowid")],
+        "chats": [chat_view(world, chat, names, SHOWN_PEOPLE) for chat in chats],
+        "people": [person_view(person) for person in people],
         "faults": world.faults.view(),
         "switches": SWITCHES,
         "missing_scopes": world.missing_scopes,
@@ -269,3 +274,16 @@ def one_push_view(world: World, event_id: str) -> Json:
     if row is None:
         raise LookupError(f"no push {event_id}")
     return push_view(row)
+
+
+def members_view(world: World, chat_id: str, search: str, limit: int) -> Json:
+    """Members whose name contains a text, those who came first before the others."""
+    like = "%" + search.replace("\\", "\\\\").replace("%", "\\%").replace("_", "\\_") + "%"
+    rows = world.store.rows(
+        "SELECT people.* FROM members JOIN people USING (open_id) WHERE chat_id = ? AND name LIKE ? ESCAPE '\\'"
+        " ORDER BY members.number, members.rowid LIMIT ?",
+        chat_id,
+        like,
+        limit,
+    )
+    return {"items": [person_view(row) for row in rows], "total": world.member_count(chat_id)}

@@ -134,12 +134,17 @@ class World:
         created = payloads.p2p_created_event(self.config, chat["chat_id"], person, by_bot)
         return chat, [self.push_v1(created)]
 
-    def members(self, chat_id: str) -> list[Row]:
+    def members(self, chat_id: str, most: int = -1) -> list[Row]:
+        """The people in a group, in the order in which they came; all of them, or the first so many."""
         return self.store.rows(
             "SELECT people.* FROM members JOIN people USING (open_id) WHERE chat_id = ?"
-            " ORDER BY members.number",
+            " ORDER BY members.number, members.rowid LIMIT ?",
             chat_id,
+            most,
         )
+
+    def member_count(self, chat_id: str) -> int:
+        return self.store.number("SELECT count(*) FROM members WHERE chat_id = ?", chat_id)
 
     def managers(self, chat_id: str) -> list[Row]:
         """The people who manage a group besides its owner."""

@@ -1,4 +1,5 @@
 // What is being written: a new message, a reply (in a thread or not), a change of an own text, a file.
+import * as mention from "./mention.js";
 import { $, attempt, call, make } from "./tools.js";
 import { word } from "./words.js";
 
@@ -36,6 +37,7 @@ export function edit(item, text) {
   about = { kind: "edit", id: item.message_id, label: "" };
   draw();
   $("text").value = text;
+  grow();
   $("text").focus();
 }
 
@@ -49,11 +51,26 @@ async function say(event) {
   const text = $("text").value.trim();
   if (!text) return;
   $("text").value = "";
+  grow();
   const told = about?.kind === "edit"
     ? await attempt(() => call("PATCH", `/messages/${about.id}`, { open_id: who(), text }))
     : await send({ text, mention_bot: mentionsBot });
   if (told) clear();
   else $("text").value = text;
+  grow();
+}
+
+// As high as what is written, within limits.
+function grow() {
+  const field = $("text");
+  field.rows = Math.min(6, field.value.split("\n").length);
+}
+
+// Enter sends, Shift+Enter begins a line; an input method's own Enter does neither.
+function typed(event) {
+  if (event.key !== "Enter" || event.shiftKey || event.isComposing) return;
+  event.preventDefault();
+  $("composer").requestSubmit();
 }
 
 const encoded = (file) => new Promise((resolve, reject) => {
@@ -74,8 +91,10 @@ async function attach(event) {
   if (told) clear();
 }
 
-export function start(openChat) {
+export function start(openChat, showing) {
   chatId = openChat;
+  mention.start(showing, typed);
+  $("text").addEventListener("input", grow);
   $("composer").addEventListener("submit", say);
   $("attach").addEventListener("click", () => $("file").click());
   $("file").addEventListener("change", attach);

@@ -1,6 +1,7 @@
 // Starts the page: tabs, language, and the stream that says what changed.
 import * as chats from "./chats.js";
 import * as platform from "./platform.js";
+import * as scenarios from "./scenarios.js";
 import { $, call, merged } from "./tools.js";
 import { choose, current, speak, word } from "./words.js";
 
@@ -9,19 +10,24 @@ let state = null;
 const refreshState = merged(async () => {
   state = await call("GET", "/state");
   draw();
-});
+}, 100);
 
 function draw() {
   $("app-name").textContent = state.app.name;
   chats.show(state);
   platform.show(state);
+  scenarios.show(state);
 }
+
+// Gauges go down by themselves, without anything that would be told.
+setInterval(() => { if (state?.limits.length && document.body.dataset.tab === "platform" && !document.hidden) refreshState(); }, 1000);
 
 function turnTo(tab) {
   document.body.dataset.tab = tab;
   for (const button of document.querySelectorAll(".tabs button")) button.setAttribute("aria-selected", String(button.dataset.tab === tab));
   history.replaceState(null, "", tab === "platform" ? "#platform" : location.pathname);
   platform.refresh();
+  if (tab === "platform") scenarios.refresh();
 }
 
 function listen() {
@@ -53,10 +59,12 @@ $("language").addEventListener("click", () => {
   draw();
   chats.refresh();
   platform.refresh();
+  if (document.body.dataset.tab === "platform") scenarios.refresh();
 });
 for (const button of document.querySelectorAll(".tabs button")) button.addEventListener("click", () => turnTo(button.dataset.tab));
 speak();
 chats.start();
 platform.start();
+scenarios.start();
 turnTo(location.hash === "#platform" ? "platform" : "chats");
 listen();

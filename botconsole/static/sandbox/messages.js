@@ -1,4 +1,5 @@
 // Draws one message with its marks, reactions and what one can do with it; and the strip above the chat.
+import { showBot } from "./profile.js";
 import { $, attempt, avatar, call, clockTime, make } from "./tools.js";
 import { word } from "./words.js";
 
@@ -10,11 +11,11 @@ const shown = (type) => EMOJI[type] || type;
 // `acts`: who() answers the open_id that acts, reply(item) and edit(item, text) fill the composer.
 export function messageLine(item, acts) {
   const isBot = item.sender.type === "app";
-  if (item.deleted) return make("li", { id: item.message_id, class: "gone" }, `${item.sender.name} ${word("recalled")}`);
+  if (item.deleted) return make("li", { id: item.message_id, class: "gone", "data-at": item.create_time }, `${item.sender.name} ${word("recalled")}`);
   const content = make("div", { class: item.msg_type === "interactive" ? "card" : "bubble" });
   content.innerHTML = item.html; // drawn and escaped by the server
-  return make("li", { id: item.message_id, class: isBot ? "message by-bot" : "message", "data-message": item.message_id, "data-sender": item.sender.id, "data-kind": item.msg_type },
-    avatar(item.sender.name, isBot),
+  return make("li", { id: item.message_id, class: isBot ? "message by-bot" : "message", "data-message": item.message_id, "data-sender": item.sender.id, "data-kind": item.msg_type, "data-at": item.create_time },
+    isBot ? make("button", { type: "button", class: "face", onclick: showBot, "aria-label": word("profile") }, avatar(item.sender.name, true)) : avatar(item.sender.name),
     make("div", { class: "body" },
       make("div", { class: "who" },
         make("span", { class: "name" }, item.sender.name),

@@ -1,25 +1,27 @@
-// The platform tab: request URL, clock, faults, limits, pushes and calls.
-import { $, attempt, call, clockTime, confirm, make, merged, toast } from "./tools.js";
+// The platform tab: how the app is reached, the clock, scopes, fault switches and gauges.
+import { $, attempt, call, confirm, make, toast } from "./tools.js";
+import * as traffic from "./traffic.js";
 import { word } from "./words.js";
 
-const FAULTS = [
-  ["fault_down", { down: true }], ["fault_slow", { slow_ms: 5000 }], ["fault_502", { status: 502 }],
-  ["fault_token", { code: 99991663 }], ["fault_limit", { code: 99991400 }], ["fault_drop", { drop_answer: true }],
-];
 const FACTORS = [1, 10, 60, 3600];
 const GROUP_MESSAGES = "im:message.group_msg";
-const opened = new Set();
+export const refresh = traffic.refresh;
 let missing = [];
 
 export function show(state) {
   const url = $("webhook-url");
   if (document.activeElement !== url) url.value = state.webhook;
+  drawTransport(state);
   $("clock").replaceChildren(...FACTORS.map((factor) => make("button", {
     type: "button", class: "choice", "aria-pressed": String(state.clock.factor === factor), onclick: () => attempt(() => call("POST", "/clock", { factor })),
   }, `×${factor}`)));
   drawTimes();
-  $("fault-kinds").replaceChildren(...FAULTS.map(([name, fault]) => make("button", { type: "button", class: "choice", onclick: () => setFault(fault) }, word(name))));
-  $("fault-list").replaceChildren(...(state.faults.length ? state.faults.map(faultLine) : [make("li", { class: "hint" }, word("none_active"))]));
+  const on = (effect) => state.faults.find((fault) => Object.entries(effect).every(([key, value]) => fault[key] === value));
+  $("fault-kinds").replaceChildren(...Object.entries(state.switches).map(([name, effect]) => make("button", {
+    type: "button", class: "choice", title: JSON.stringify(effect), "aria-pressed": String(Boolean(on(effect))), onclick: () => (on(effect) ? endFault(on(effect)) : setFault(name)),
+  }, word(`fault_${name}`))));
+  const lines = state.faults.map((fault) => faultLine(fault, state.switches));
+  $("fault-list").replaceChildren(...(lines.length ? lines : [make("li", { class: "hint" }, word("none_active"))]));
   drawLimits(state.limits);
   const unanswered = $("unanswered");
   unanswered.hidden = !state.counts.unanswered;
@@ -37,73 +39,48 @@ function drawTimes() {
   times.value = before;
 }
 
+// Feishu saves the long connection only while a client is online, and so does this page.
+function drawTransport(state) {
+  const way = (name) => make("button", {
+    type: "button", class: "choice", "aria-pressed": String(Object.values(state.transports).every((one) => one === name)),
+    onclick: () => attempt(() => call("POST", "/transport", { transport: name, strict: true })),
+  }, word(name));
+  $("transport").replaceChildren(way("webhook"), way("long_connection"));
+  const lines = state.connections.map((one) => make("li", {},
+    make("code", {}, one.device_id), make("span", { class: "hint" }, word("connection_about", one)), one.half_open ? make("span", { class: "state bad" }, word("fault_half_open")) : ""));
+  $("connections").replaceChildren(...(lines.length ? lines : [make("li", { class: "hint" }, word("no_connections"))]));
+  $("drop").hidden = !lines.length;
+}
+
 function drawLimits(limits) {
-  const lines = limits.map((one) => make("div", { class: "gauge" }, make("span", {}, one.api), make("meter", { min: 0, max: 1000, high: 800, value: one.minute }), make("span", { class: "number" }, one.minute)));
-  $("limits").replaceChildren(...(lines.length ? lines : [make("p", { class: "hint" }, word("quiet"))]));
+  const gauge = (value, most) => [make("meter", { min: 0, max: most, high: most * 0.8, value, "aria-label": `${value} / ${most}` }), make("span", { class: "number" }, `${value}/${most}`)];
+  const lines = limits.map((one) => make("div", { class: "gauge" }, make("code", {}, one.api.replace("/open-apis", "")), ...gauge(one.second, 50), ...gauge(one.minute, 1000)));
+  const head = make("div", { class: "gauge hint" }, make("span", {}, word("per_call")), make("span", { class: "over" }, word("second")), make("span", { class: "over" }, word("minute")));
+  $("limits").replaceChildren(...(lines.length ? [head, ...lines] : [make("p", { class: "hint" }, word("quiet"))]));
 }
 
-function setFault(fault) {
+function setFault(name) {
   const times = $("fault-times").value;
-  return attempt(() => call("POST", "/faults", times ? { ...fault, times: Number(times) } : fault));
+  const path = $("fault-path").value.trim();
+  return attempt(() => call("POST", "/faults", { switch: name, ...(times ? { times: Number(times) } : {}), ...(path ? { path } : {}) }));
 }
 
-function faultLine(fault) {
-  const [name] = FAULTS.find(([, body]) => Object.entries(body).every(([key, value]) => fault[key] === value)) || [""];
-  const details = name ? word(name) : JSON.stringify(fault);
+const endFault = (fault) => attempt(() => call("DELETE", `/faults/${fault.number}`));
+
+function faultLine(fault, switches) {
+  const is = (effect) => Object.entries(effect).every(([key, value]) => fault[key] === value);
+  const [name] = Object.entries(switches).find(([, effect]) => is(effect)) || [""];
+  const told = Object.entries(fault).filter(([key, value]) => value && !["number", "times", "path"].includes(key));
   return make("li", {},
-    make("b", {}, details),
+    make("b", {}, name ? word(`fault_${name}`) : told.map(([key, value]) => `${key} ${value}`).join(", ")),
     fault.path ? make("code", {}, fault.path) : "",
     make("span", { class: "hint" }, fault.times === null ? word("until_off") : word("left", { n: fault.times })),
-    make("button", { type: "button", class: "quiet", onclick: () => attempt(() => call("DELETE", `/faults/${fault.number}`)) }, word("off")));
-}
-
-export const refresh = merged(async () => {
-  if (document.body.dataset.tab !== "platform") return;
-  const [pushes, calls] = await Promise.all([call("GET", "/pushes?limit=100"), call("GET", "/calls?limit=100")]);
-  $("pushes").replaceChildren(...(pushes.items.length ? pushes.items.map(pushLine) : [make("p", { class: "hint" }, word("no_pushes"))]));
-  $("calls").replaceChildren(...(calls.items.length ? calls.items.map(callLine) : [make("p", { class: "hint" }, word("no_calls"))]));
-});
-
-function row(id, head, body) {
-  const line = make("details", { class: "row", open: opened.has(id) }, make("summary", {}, ...head), ...body);
-  line.addEventListener("toggle", () => (line.open ? opened.add(id) : opened.delete(id)));
-  return line;
-}
-
-function pushLine(push) {
-  const last = push.tries[push.tries.length - 1];
-  const result = last ? `${last.error ? word(last.error) : last.status} · ${last.ms} ms` : word(push.state);
-  const mood = { acked: "good", gone: "bad", retrying: "warn" }[push.state] || "";
-  const when = push.state === "retrying" && push.next_try_at ? word("next_try", { t: clockTime(push.next_try_at, true) }) : "";
-  const again = () => attempt(() => call("POST", `/pushes/${push.event_id}/again`));
-  const tries = push.tries.map((one) => make("li", {}, `${clockTime(one.at, true)} → ${one.error ? word(one.error) : one.status} · ${one.ms} ms`));
-  return row(push.event_id,
-    [make("time", {}, clockTime(push.created_at, true)), make("code", {}, push.type), make("span", { class: `state ${mood}` }, word(push.state)),
-      make("span", { class: "hint" }, [result, push.tries.length > 1 ? word("tries", { n: push.tries.length }) : "", when].filter(Boolean).join(" · "))],
-    [make("div", { class: "line" }, make("code", {}, push.event_id), make("button", { type: "button", onclick: again }, word("again"))),
-      make("ul", { class: "tries" }, ...tries), make("pre", {}, JSON.stringify(push.payload, null, 2))]);
-}
-
-function callLine(one) {
-  const good = one.status === 200 && !one.fault;
-  const state = one.fault || (one.known ? `${one.status} · ${one.code ?? ""}` : word("unknown_call"));
-  return row(one.log_id,
-    [make("time", {}, clockTime(one.at, true)), make("b", { class: "method" }, one.method), make("code", {}, one.path.replace("/open-apis", "")),
-      make("span", { class: `state ${good ? "good" : "bad"}` }, state), make("span", { class: "hint" }, `${one.ms} ms`)],
-    [make("p", { class: "hint" }, `log_id ${one.log_id}${one.query ? ` · ?${one.query}` : ""}`),
-      one.request ? make("h3", {}, word("request")) : "", one.request ? make("pre", {}, pretty(one.request)) : "",
-      one.answer ? make("h3", {}, word("answer")) : "", one.answer ? make("pre", {}, pretty(one.answer)) : ""]);
-}
-
-function pretty(text) {
-  try {
-    return JSON.stringify(JSON.parse(text), null, 2);
-  } catch {
-    return text;
-  }
+    make("button", { type: "button", class: "quiet", onclick: () => endFault(fault) }, word("off")));
 }
 
 export function start() {
+  traffic.start();
+  $("drop").addEventListener("click", () => attempt(() => call("DELETE", "/connections")));
   $("scope").addEventListener("click", () => {
     const others = missing.filter((scope) => scope !== GROUP_MESSAGES);
     attempt(() => call("POST", "/scopes", { missing: others.length < missing.length ? others : [...others, GROUP_MESSAGES] }));

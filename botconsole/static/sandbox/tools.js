@@ -40,7 +40,8 @@ export function make(tag, properties = {}, ...children) {
 export function avatar(name, isBot = false) {
   let sum = 7;
   for (const letter of name) sum = Math.imul(sum ^ letter.codePointAt(0), 2654435761);
-  return make("span", { class: `avatar ${isBot ? "of-bot" : `tint-${(sum >>> 20) % 8}`}`, "aria-hidden": "true" }, [...name][0] || "?");
+  const letter = name.match(/[\p{L}\p{N}]/u);
+  return make("span", { class: `avatar ${isBot ? "of-bot" : `tint-${(sum >>> 20) % 8}`}`, "aria-hidden": "true" }, letter ? letter[0] : "#");
 }
 
 export function clockTime(milliseconds, seconds = false) {
@@ -49,6 +50,12 @@ export function clockTime(milliseconds, seconds = false) {
   const at = new Date(milliseconds);
   if (at.toDateString() !== new Date().toDateString()) Object.assign(options, { month: "2-digit", day: "2-digit" });
   return at.toLocaleString(document.documentElement.lang, options);
+}
+
+export function dayOf(milliseconds) {
+  const at = new Date(milliseconds);
+  if (at.toDateString() === new Date().toDateString()) return word("today");
+  return at.toLocaleDateString(document.documentElement.lang, { year: "numeric", month: "long", day: "numeric" });
 }
 
 export function toast(text, kind = "info") {
@@ -72,8 +79,8 @@ export function confirm(title, text) {
   return ask($("confirm-dialog"));
 }
 
-// At most one run at a time, one more if asked meanwhile.
-export function merged(doing) {
+// At most one run at a time, and so many milliseconds apart; one more if asked meanwhile.
+export function merged(doing, pause = 0) {
   let running = false;
   let again = false;
   return async function run() {
@@ -86,6 +93,7 @@ export function merged(doing) {
       do {
         again = false;
         await doing();
+        if (pause) await new Promise((resolve) => setTimeout(resolve, pause));
       } while (again);
     } finally {
       running = false;

@@ -1,0 +1,131 @@
+// The messages of the open chat: the newest first, older ones while one scrolls up, changes as they come.
+import { markOwn, messageLine } from "./messages.js";
+import { $, attempt, call, dayOf, make, merged } from "./tools.js";
+import { current, word } from "./words.js";
+
+const PAGE = 60;
+const NEAR = 600; // pixels from the top at which older messages are fetched, from the end at which one follows
+let chat = "";
+let revision = 0;
+let newest = 0;
+let oldest = "";
+let hasMore = false;
+let fetching = false;
+let unread = 0;
+let shownLanguage = "";
+let look = { acts: {}, who: () => "", chatOf: () => null };
+
+export const openChat = () => chat;
+
+// `looks`: acts for the messages, who() acts, chatOf(id) is the chat's state.
+export function start(looks) {
+  look = looks;
+  $("messages").addEventListener("scroll", () => {
+    if ($("messages").scrollTop < NEAR) older();
+    if (atEnd()) tellUnread(0);
+  }, { passive: true });
+  $("to-end").addEventListener("click", () => toEnd());
+}
+
+export function open(id) {
+  chat = id;
+  clear();
+  return refresh();
+}
+
+function clear() {
+  revision = newest = 0;
+  oldest = "";
+  hasMore = false;
+  tellUnread(0);
+  $("messages").replaceChildren();
+}
+
+const locale = () => (current() === "zh" ? "zh_cn" : "en_us");
+
+export const refresh = merged(async () => {
+  if (!chat) return;
+  if (shownLanguage !== current()) {
+    shownLanguage = current();
+    clear();
+  }
+  const asked = chat;
+  const language = locale();
+  const isFirst = !revision;
+  const told = await call("GET", `/groups/${asked}/messages?since=${revision}&limit=${isFirst ? PAGE : 500}&locale=${language}`);
+  if (asked !== chat || language !== locale()) return refresh();
+  if (!isFirst && told.has_more) {
+    clear(); // too much changed at once to be told apart
+    return refresh();
+  }
+  revision = told.revision;
+  if (isFirst) {
+    hasMore = told.has_more;
+    oldest = told.items[0]?.message_id || "";
+  }
+  draw(told.items, isFirst);
+});
+
+// Older ones go above what is on the screen, which stays where it is.
+async function older() {
+  if (!hasMore || fetching) return;
+  fetching = true;
+  const asked = chat;
+  const told = await attempt(() => call("GET", `/groups/${asked}/messages?before=${oldest}&limit=${PAGE}&locale=${locale()}`));
+  fetching = false;
+  if (!told || asked !== chat || !told.items.length) return;
+  hasMore = told.has_more;
+  oldest = told.items[0].message_id;
+  const list = $("messages");
+  const fromEnd = list.scrollHeight - list.scrollTop;
+  list.prepend(...told.items.map((item) => messageLine(item, look.acts)));
+  separate(list);
+  list.scrollTop = list.scrollHeight - fromEnd;
+  markOwn(look.who(), look.chatOf(chat));
+  if (list.scrollTop < NEAR) requestAnimationFrame(older);
+}
+
+const atEnd = () => $("messages").scrollHeight - $("messages").scrollTop - $("messages").clientHeight < 120;
+
+// Heights are estimates until a message was on the screen, so the end is looked for again after each frame.
+export function toEnd(frames = 5) {
+  $("messages").scrollTop = $("messages").scrollHeight;
+  if (frames) requestAnimationFrame(() => toEnd(frames - 1));
+  else tellUnread(0);
+}
+
+function tellUnread(count) {
+  unread = count;
+  $("to-end").hidden = !count;
+  $("to-end").textContent = word("new_messages", { n: count });
+}
+
+function draw(items, isFirst) {
+  const list = $("messages");
+  const follows = isFirst || atEnd();
+  list.querySelector(".empty")?.remove();
+  const fresh = [];
+  for (const item of items) {
+    const known = document.getElementById(item.message_id);
+    if (known) known.replaceWith(messageLine(item, look.acts));
+    else if (item.number > newest) fresh.push(item); // else an old one that is not loaded
+  }
+  list.append(...fresh.map((item) => messageLine(item, look.acts)));
+  newest = Math.max(newest, ...fresh.map((item) => item.number));
+  separate(list);
+  if (!list.children.length) list.append(make("li", { class: "empty" }, word(look.chatOf(chat)?.mode === "p2p" ? "empty_p2p" : "empty_chat")));
+  markOwn(look.who(), look.chatOf(chat));
+  if (follows && (isFirst || items.length)) toEnd();
+  else if (fresh.length) tellUnread(unread + fresh.length);
+}
+
+// A line with the date above the first message of each day.
+function separate(list) {
+  for (const line of list.querySelectorAll(".day")) line.remove();
+  let day = "";
+  for (const line of [...list.children]) {
+    const its = line.dataset.at ? dayOf(Number(line.dataset.at)) : day;
+    if (its !== day) line.before(make("li", { class: "day" }, its));
+    day = its;
+  }
+}

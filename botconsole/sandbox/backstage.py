@@ -101,6 +101,7 @@ async def scenarios(world: World, request: Request, wanted: Wanted) -> Json:
             "name": name,
             "title": one.title,
             "about": one.about,
+            "en": one.english,
             "steps": len(one.steps),
             "variables": one.variables,
         }

@@ -56,6 +56,7 @@ class Scenario:
     title: str
     steps: tuple[Step, ...]
     about: str = ""
+    english: dict[str, str] = field(default_factory=dict)
     variables: dict[str, str] = field(default_factory=dict)
 
 
@@ -83,6 +84,13 @@ def _mapping(value: Any) -> bool:
     return isinstance(value, dict)
 
 
+def _named_texts(value: Any) -> bool:
+    """Title and about once more, in English."""
+    return isinstance(value, dict) and all(
+        name in ("title", "about") and _text(value[name]) for name in value
+    )
+
+
 def _people(value: Any) -> bool:
     return _texts(value) or _count(value)
 
@@ -94,6 +102,7 @@ SHAPES: dict[Callable[[Any], bool], str] = {
     _count: f"a whole number from 1 to {MOST_TIMES}",
     _flag: "true or false",
     _mapping: "a mapping",
+    _named_texts: "a mapping with title and about",
     _people: f"a list of names, or how many (1 to {MOST_TIMES})",
 }
 Fields = dict[str, Callable[[Any], bool]]
@@ -128,7 +137,13 @@ VERBS: dict[str, tuple[Fields, Fields]] = {
 }  # fmt: skip
 ONE_OF = {"say": tuple(SAID), "press": ("button", "value"), "clock": ("factor", "advance")}
 AROUND: Fields = {"after": _number, "times": _count, "every": _number, "as": _text, "when": _text}
-TOP: Fields = {"title": _text, "about": _text, "variables": _mapping, "steps": lambda value: True}
+TOP: Fields = {
+    "title": _text,
+    "about": _text,
+    "en": _named_texts,
+    "variables": _mapping,
+    "steps": lambda value: True,
+}
 LABELLED = ("say", "group")
 
 
@@ -151,7 +166,7 @@ def read(text: str) -> Scenario:
     steps = tuple(_step(one) for one in node.value)
     variables = {str(name): str(value) for name, value in told.get("variables", {}).items()}
     _check_references(steps, variables)
-    return Scenario(told["title"], steps, told.get("about", ""), variables)
+    return Scenario(told["title"], steps, told.get("about", ""), told.get("en", {}), variables)
 
 
 def _compose(text: str) -> yaml.Node:

@@ -15,11 +15,40 @@ let unread = 0;
 let shownLanguage = "";
 let look = { acts: {}, who: () => "", chatOf: () => null };
 
+let nearby = null;
+
 export const openChat = () => chat;
+
+// Cards far from the screen leave the document and come back as they were, with what is typed in them: browsers look
+// through all fields of a page (for autofill) whenever one is added. The line keeps the height it was last seen with.
+const away = new Map();
+
+function comeAndGo(entries) {
+  for (const { target, isIntersecting } of entries) {
+    const card = away.get(target);
+    if (isIntersecting && card) {
+      (target.querySelector(".body > .quote") || target.querySelector(".body > .who")).after(...card);
+      away.delete(target);
+    } else if (!isIntersecting && !card && target.isConnected) {
+      const parts = [...target.querySelectorAll(".body > .card")];
+      if (parts.some((part) => part.contains(document.activeElement))) continue;
+      away.set(target, parts);
+      for (const part of parts) part.remove();
+    }
+  }
+}
+
+// The line of a message, watched if it has a card.
+function lineOf(item) {
+  const line = messageLine(item, look.acts);
+  if (item.msg_type === "interactive" && !item.deleted) nearby.observe(line);
+  return line;
+}
 
 // `looks`: acts for the messages, who() acts, chatOf(id) is the chat's state.
 export function start(looks) {
   look = looks;
+  nearby = new IntersectionObserver(comeAndGo, { root: $("messages"), rootMargin: "2000px 0px" });
   $("messages").addEventListener("scroll", () => {
     if ($("messages").scrollTop < NEAR) older();
     if (atEnd()) tellUnread(0);
@@ -38,6 +67,8 @@ function clear() {
   oldest = "";
   hasMore = false;
   tellUnread(0);
+  nearby.disconnect();
+  away.clear();
   $("messages").replaceChildren();
 }
 
@@ -78,7 +109,7 @@ async function older() {
   oldest = told.items[0].message_id;
   const list = $("messages");
   const fromEnd = list.scrollHeight - list.scrollTop;
-  list.prepend(...told.items.map((item) => messageLine(item, look.acts)));
+  list.prepend(...told.items.map(lineOf));
   separate(list);
   list.scrollTop = list.scrollHeight - fromEnd;
   markOwn(look.who(), look.chatOf(chat));
@@ -107,10 +138,14 @@ function draw(items, isFirst) {
   const fresh = [];
   for (const item of items) {
     const known = document.getElementById(item.message_id);
-    if (known) known.replaceWith(messageLine(item, look.acts));
+    if (known) {
+      nearby.unobserve(known);
+      away.delete(known);
+      known.replaceWith(lineOf(item));
+    }
     else if (item.number > newest) fresh.push(item); // else an old one that is not loaded
   }
-  list.append(...fresh.map((item) => messageLine(item, look.acts)));
+  list.append(...fresh.map(lineOf));
   newest = Math.max(newest, ...fresh.map((item) => item.number));
   separate(list);
   if (!list.children.length) list.append(make("li", { class: "empty" }, word(look.chatOf(chat)?.mode === "p2p" ? "empty_p2p" : "empty_chat")));

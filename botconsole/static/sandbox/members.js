@@ -33,11 +33,11 @@ function draw() {
   $("move-bot").textContent = word(chat && chat.bot_in ? "bot_leaves" : "bot_joins");
   const name = $("member-name");
   if (!name.value || name.value === name.dataset.fresh) name.value = name.dataset.fresh = state.fresh_name;
+  drawActors();
   const bot = chat && chat.bot_in && !found ? [botLine()] : [];
   $("member-list").replaceChildren(...bot, ...shown.map(line));
   if (chat && !shown.length) $("member-list").append(make("li", { class: "hint" }, word(found ? "nobody_found" : "nobody")));
   else if (chat && !found && count > shown.length) $("member-list").append(make("li", { class: "hint" }, word("more_members", { n: count - shown.length })));
-  drawActors();
 }
 
 const botLine = () =>

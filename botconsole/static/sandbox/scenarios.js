@@ -1,22 +1,16 @@
 // Scenarios: what can be played, what is being played, and recording what people do.
-import { $, ask, attempt, call, make } from "./tools.js";
-import { word } from "./words.js";
+import { $, ask, attempt, call, make, toast } from "./tools.js";
+import { current, word } from "./words.js";
 
 let drawn = "";
+let before = "";
+let closed = ""; // the failure that was read
 
 export function show(state) {
   const { scenario, recording } = state;
-  const bar = $("playing");
-  bar.hidden = scenario.state === "idle" || bar.dataset.closed === closing(scenario);
-  bar.className = `playing ${scenario.state}`;
-  if (!bar.hidden) {
-    const isOn = scenario.state === "playing";
-    bar.replaceChildren(
-      make("b", {}, scenario.title),
-      make("span", {}, isOn ? word("step_of", { n: scenario.step, of: scenario.of }) : `${word(`scenario_${scenario.state}`)} ${scenario.error}`),
-      isOn ? make("progress", { max: scenario.of, value: scenario.step, "aria-label": scenario.title }) : "",
-      make("button", { type: "button", class: "quiet", onclick: isOn ? stop : () => { bar.dataset.closed = closing(scenario); bar.hidden = true; } }, word(isOn ? "stop" : "close")));
-  }
+  if (before === "playing" && ["done", "stopped"].includes(scenario.state)) toast(`${scenario.title}: ${word(`scenario_${scenario.state}`)}`, "success");
+  before = scenario.state;
+  drawBar(scenario);
   $("record").textContent = word(recording.on ? "record_stop" : "record_start");
   $("record").setAttribute("aria-pressed", String(recording.on));
   $("record").dataset.on = recording.on ? "1" : "";
@@ -24,7 +18,22 @@ export function show(state) {
   $("recorded").textContent = word("recorded", { n: recording.steps });
 }
 
-const closing = (scenario) => JSON.stringify(scenario);
+// While one is played, and when it ended with an error.
+function drawBar(scenario) {
+  const bar = $("playing");
+  const isOn = scenario.state === "playing";
+  const failure = scenario.state === "failed" ? JSON.stringify(scenario) : "";
+  bar.hidden = !isOn && (!failure || failure === closed);
+  bar.className = `playing ${scenario.state}`;
+  if (bar.hidden) return;
+  const close = () => { closed = failure; bar.hidden = true; };
+  bar.replaceChildren(
+    make("b", {}, scenario.title),
+    make("span", {}, isOn ? word("step_of", { n: scenario.step, of: scenario.of }) : `${word("scenario_failed")} ${scenario.error}`),
+    isOn ? make("progress", { max: scenario.of, value: scenario.step, "aria-label": scenario.title }) : "",
+    make("button", { type: "button", class: "quiet", onclick: isOn ? stop : close }, word(isOn ? "stop" : "close")));
+}
+
 const stop = () => attempt(() => call("POST", "/scenarios/stop"));
 
 // The list does not change while the sandbox runs; it is drawn once for each language.
@@ -33,7 +42,8 @@ export async function refresh() {
   const told = await attempt(() => call("GET", "/scenarios"));
   if (!told) return;
   drawn = document.documentElement.lang;
-  $("scenarios").replaceChildren(...told.items.map((one) =>
+  const inLanguage = (one) => (current() === "en" ? { ...one, ...one.en } : one);
+  $("scenarios").replaceChildren(...told.items.map(inLanguage).map((one) =>
     make("li", {},
       make("div", {}, make("b", {}, one.title), make("p", { class: "hint" }, one.about)),
       make("button", { type: "button", "aria-label": `${word("play")} ${one.title}`, onclick: () => play({ name: one.name }, one) }, word("play")))));
@@ -49,7 +59,7 @@ async function play(what, scenario = { title: "", variables: {} }) {
     const given = [...$("variables").querySelectorAll("input")].map((field) => [field.name, field.value]);
     what = { ...what, variables: Object.fromEntries(given) };
   }
-  delete $("playing").dataset.closed;
+  closed = "";
   await attempt(() => call("POST", "/scenarios/play", what));
 }
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 
-from events import people
+from events import people, tickets
 from events.confidential import Rule
 from events.dispatch import Handler
 from events.followup import Step
@@ -26,6 +26,7 @@ EVENT_ROUTES: Mapping[str, Sequence[Handler]] = {
     "im.message.reaction.created_v1": (handlers.reacted,),
     "card.action.trigger": (presses.press,),
     "p2p_chat_create": (greet_conversation,),
+    "app_ticket": (tickets.keep_ticket,),
     "im.chat.access_event.bot_p2p_chat_entered_v1": (greet_conversation,),
 }
 

@@ -21,8 +21,10 @@ from .attempts import Outcome, let_go, perform, record
 from .codes import is_about_the_app
 from .feishu import FeishuClient, FeishuError, load_sdk
 from .followup import follow_up
-from .models import Bot, Circuit, Lane, OutboxItem
+from .models import AppTicket, Bot, Circuit, Lane, OutboxItem
 from .quota import Governor, is_urgent
+from .sealed import Secret
+from .tokens import StoreApp, store_app
 
 log = logging.getLogger(__name__)
 
@@ -41,7 +43,7 @@ class Delivery:
         self._wake = wake
         self._pool = ThreadPoolExecutor(calls_in_flight + URGENT_CALLS, thread_name_prefix="delivery")
         self._in_flight: dict[Future[Outcome], OutboxItem] = {}
-        self._clients: dict[tuple[str, str, str], FeishuClient] = {}
+        self._clients: dict[tuple[str, str, str, str], FeishuClient] = {}
         self._circuits: Mapping[int, Circuit | None] = {}
         self._governor = Governor(f"{socket.gethostname()}:{os.getpid()}:{id(self):x}")
         self._next: dict[str, float] = {"renew": time.monotonic() + RENEW_SECONDS}
@@ -168,25 +170,30 @@ class Delivery:
 
     def _start(self, item: OutboxItem) -> None:
         self._governor.started((item.bot_id, item.call))
-        future = self._pool.submit(self._perform, item, clock.now())
+        ticket = AppTicket.objects.of(item.bot)
+        future = self._pool.submit(self._perform, item, ticket, clock.now())
         self._in_flight[future] = item
         future.add_done_callback(lambda _: self._wake())
 
-    def _perform(self, item: OutboxItem, started_at: datetime) -> Outcome:
+    def _perform(self, item: OutboxItem, ticket: Secret | None, started_at: datetime) -> Outcome:
         try:
-            client = self._client(item.bot)
+            client = self._client(item.bot, store_app(item.bot, item.tenant_key, ticket))
         except Exception as error:
             log.exception("bot %s cannot send", item.bot.slug)
             return Outcome(started_at, 0, error=FeishuError(str(error)[:500], http_status=400))
         return perform(client, item, started_at)
 
-    def _client(self, bot: Bot) -> FeishuClient:
-        # A changed secret makes a new client, and with it a new token.
-        key = (bot.app_id, bot.domain, bot.app_secret.sealed)
+    def _client(self, bot: Bot, store: StoreApp | None) -> FeishuClient:
+        # A changed secret makes a new client, and with it a new token; so does each tenant of a store app.
+        key = (bot.app_id, bot.domain, bot.app_secret.sealed, store.tenant_key if store else "")
         if key not in self._clients:
-            client = FeishuClient(bot.app_id, bot.app_secret.reveal(), bot.domain, self._limit + URGENT_CALLS)
+            calls = self._limit + URGENT_CALLS
+            client = FeishuClient(bot.app_id, bot.app_secret.reveal(), bot.domain, calls, store)
             self._clients.setdefault(key, client)
-        return self._clients[key]
+        client = self._clients[key]
+        if store and isinstance(client.grant, StoreApp):
+            client.grant.app_ticket = store.app_ticket  # the newest
+        return client
 
     # --- Recording what has come back ------------------------------------------------------------------------
     def _collect(self) -> int:

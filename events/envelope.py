@@ -21,6 +21,7 @@ from .sealed import Secret
 
 Json = dict[str, Any]
 
+APP_TICKET = "app_ticket"
 DEPTH = 200  # Feishu's events are some ten levels deep; far more breaks what has to read them later
 ID_LENGTH = 128  # Feishu's ids are far shorter; the database columns hold this much
 
@@ -278,8 +279,17 @@ def _read_v1(document: Json) -> Envelope:
         chat_id=text_at(payload, *CHAT_PATHS),
         actor_open_id=text_at(payload, *ACTOR_PATHS),
         dedup_key=event_id,
-        body=_without_token(document),
+        body=_without_token(_with_ticket_sealed(document)),
     )
+
+
+def _with_ticket_sealed(document: Json) -> Json:
+    """A store app's app_ticket is a secret: nothing behind this door sees it in the clear."""
+    payload = _object(document.get("event"))
+    if text_at(payload, "type") != APP_TICKET:
+        return document
+    sealed = Secret.seal(text_at(payload, "app_ticket")).sealed
+    return {**document, "event": {**payload, "app_ticket": sealed}}
 
 
 def _message_key(payload: Json) -> str:

@@ -27,6 +27,8 @@ if TYPE_CHECKING:
 
 Json = dict[str, Any]
 T = TypeVar("T")
+Post = Callable[[str, Json], Json]  # asks Feishu without a token: path, body -> the whole answer
+Grant = Callable[[Post], tuple[str, float]]  # how to come to an access token, and its seconds (events.tokens)
 
 CONNECT_TIMEOUT_SECONDS = 5
 READ_TIMEOUT_SECONDS = 15  # the worker renews its lease meanwhile
@@ -93,9 +95,12 @@ class Answer:
 class FeishuClient:
     """Calls Feishu as one app; safe for many threads, which share its connections and its token."""
 
-    def __init__(self, app_id: str, app_secret: str, domain: str, connections: int = 16) -> None:
+    def __init__(
+        self, app_id: str, app_secret: str, domain: str, connections: int = 16, grant: Grant | None = None
+    ) -> None:
         self.domain = domain
         self._credentials = {"app_id": app_id, "app_secret": app_secret}
+        self.grant = grant or self._grant_of_custom_app
         self._session = _session(domain)
         self._session.mount("http://", HTTPAdapter(pool_maxsize=connections))
         self._session.mount("https://", HTTPAdapter(pool_maxsize=connections))
@@ -164,19 +169,23 @@ class FeishuClient:
             if self._token_error is not None and now < self._token_error_until:
                 raise self._token_error
             try:
-                document, _, _ = self._exchange(
-                    "POST", "/open-apis/auth/v3/tenant_access_token/internal", json_body=self._credentials
-                )
+                self._token, lifetime = self.grant(self._post)
             except FeishuError as error:
                 self._token_error, self._token_error_until = error, time.monotonic() + TOKEN_ERROR_SECONDS
                 raise
-            try:
-                self._token, lifetime = str(document["tenant_access_token"]), float(document["expire"])
-            except (KeyError, TypeError, ValueError) as error:
-                raise FeishuError("the answer to the token request is not understood") from error
             # Feishu hands out the same token until 30 minutes remain, so the margin stays below that.
             self._token_expires_at = time.monotonic() + max(lifetime - TOKEN_MARGIN_SECONDS, lifetime / 2)
             return self._token
+
+    def _grant_of_custom_app(self, post: Post) -> tuple[str, float]:
+        document = post("/open-apis/auth/v3/tenant_access_token/internal", self._credentials)
+        try:
+            return str(document["tenant_access_token"]), float(document["expire"])
+        except (KeyError, TypeError, ValueError) as error:
+            raise FeishuError("the answer to the token request is not understood") from error
+
+    def _post(self, path: str, body: Json) -> Json:
+        return self._exchange("POST", path, json_body=body)[0]
 
     def _send(self, request: "BaseRequest", token: str) -> Answer:
         from lark_oapi import JSON

@@ -45,9 +45,21 @@ def queue(
     item.merge_key, item.priority = merge_key, priorities().get(key.partition(":")[0], Priority.BULK)
     if subject is not None:
         item.subject_type, item.subject_id = ContentType.objects.get_for_model(subject), subject.pk
+    item.tenant_key = item.cause.tenant_key if item.cause else ""
+    if bot.app_type == Bot.AppType.STORE and not item.tenant_key:
+        item.tenant_key = _tenant_of(item)
     if now is not None:
         return now.queue(item)
     return item if insert_once(item) else None
+
+
+def _tenant_of(item: OutboxItem) -> str:
+    """Whose tenant a store app's call is for, where no event caused it: the chat's, or that of what it is about."""
+    if tenant_key := Event.objects.tenant_of(item.bot, item.target):
+        return tenant_key
+    same = OutboxItem.objects.filter(subject_type=item.subject_type, subject_id=item.subject_id)
+    known = same.filter(bot=item.bot, subject_id__isnull=False).exclude(tenant_key="").order_by("-pk")
+    return str(known.values_list("tenant_key", flat=True).first() or "")
 
 
 def has_failed(key: str) -> bool:

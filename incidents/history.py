@@ -18,8 +18,9 @@ from events import people
 from events.codes import Reaction, in_words
 from events.envelope import text_at
 from events.feishu import FeishuClient, FeishuError, TooLargeError
-from events.models import Event
+from events.models import AppTicket, Event
 from events.people import names_in
+from events.tokens import store_app
 
 from .facts import entries, facts, first_acknowledged_at, post_mortem
 from .messages import from_event, from_history, mentioned
@@ -122,7 +123,8 @@ def collect(incident: Incident, progress: Progress, folder: Path) -> Record:
     at all can be had.
     """
     bot = incident.bot
-    reader = Reader(FeishuClient(bot.app_id, bot.app_secret.reveal(), bot.domain, 1), progress)
+    grant = store_app(bot, Event.objects.tenant_of(bot, incident.chat_id), AppTicket.objects.of(bot))
+    reader = Reader(FeishuClient(bot.app_id, bot.app_secret.reveal(), bot.domain, 1, grant), progress)
     try:
         return _Collection(incident, reader, folder).record()
     except FeishuError as error:

@@ -44,6 +44,13 @@ class WelcomeTemplateAdmin(admin.ModelAdmin[WelcomeTemplate]):
         (_("Card"), {"fields": ("card",), "classes": ("card-editor",)}),
     )
 
+    def get_fieldsets(self, request: HttpRequest, obj: WelcomeTemplate | None = None) -> Any:
+        """With the tenant only where a store app greets those of several."""
+        (first, options), *rest = super().get_fieldsets(request, obj)
+        if Bot.objects.filter(app_type=Bot.AppType.STORE).exists():
+            options = {**options, "fields": (*options["fields"], "tenant_key")}
+        return ((first, options), *rest)
+
     def get_urls(self) -> list[URLPattern]:
         view = self.admin_site.admin_view(self.preview_view)
         return [path("preview/", view, name="templates_welcometemplate_preview"), *super().get_urls()]

@@ -47,7 +47,7 @@ class WelcomeTemplateForm(forms.ModelForm[WelcomeTemplate]):
 
     class Meta:
         model = WelcomeTemplate
-        fields = ("name", "bot", "trigger", "chat_ids", "enabled", "late_hours", "card")
+        fields = ("name", "bot", "trigger", "chat_ids", "tenant_key", "enabled", "late_hours", "card")
         widgets = {
             "card": forms.Textarea(
                 attrs={

@@ -52,7 +52,7 @@ def introduce_bot(event: Event) -> Reaction:
 def _greet(event: Event, trigger: Trigger, people: Sequence[Person], *, key: str) -> Reaction:
     if not event.chat_id:
         return ignored("the event names no chat")
-    template = WelcomeTemplate.objects.best_for(event.bot, trigger, event.chat_id)
+    template = WelcomeTemplate.objects.best_for(event.bot, trigger, event.chat_id, event.tenant_key)
     if template is None:
         return ignored("no template for this chat")
     if event.late and not template.greets_after(_delay(event)):

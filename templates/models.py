@@ -39,13 +39,13 @@ _enabled = Remembered(_ask_for_enabled)
 
 
 class WelcomeTemplateQuerySet(models.QuerySet["WelcomeTemplate"]):
-    def best_for(self, bot: Bot, trigger: str, chat_id: str) -> WelcomeTemplate | None:
-        """The enabled template that greets here: one that names the chat before one for all, then the newest.
+    def best_for(self, bot: Bot, trigger: str, chat_id: str, tenant_key: str = "") -> WelcomeTemplate | None:
+        """The enabled template that greets here: one for the chat, else for the tenant, else for all.
 
         One saved less than REMEMBER_SECONDS ago may not be known yet.
         """
-        fitting = [template for template in _enabled((bot.pk, trigger)) if template.greets_in(chat_id)]
-        return max(fitting, key=lambda template: bool(template.chat_ids), default=None)
+        fitting = [one for one in _enabled((bot.pk, trigger)) if one.greets_in(chat_id, tenant_key)]
+        return max(fitting, key=lambda one: (bool(one.chat_ids), bool(one.tenant_key)), default=None)
 
 
 class WelcomeTemplate(models.Model):
@@ -61,6 +61,12 @@ class WelcomeTemplate(models.Model):
         default=list,
         blank=True,
         help_text=_("One chat id (oc_...) a line. Empty: every chat without a template of its own."),
+    )
+    tenant_key = models.CharField(
+        _("tenant"),
+        max_length=ID_LENGTH,
+        blank=True,
+        help_text=_("For store apps: only people of this tenant are greeted. Empty: those of every tenant."),
     )
     card = models.TextField(
         _("card"), help_text=_("The card as JSON (1.0 or 2.0), with variables like {{ user.name }}.")
@@ -87,8 +93,8 @@ class WelcomeTemplate(models.Model):
     def __str__(self) -> str:
         return self.name
 
-    def greets_in(self, chat_id: str) -> bool:
-        return not self.chat_ids or chat_id in self.chat_ids
+    def greets_in(self, chat_id: str, tenant_key: str = "") -> bool:
+        return (not self.chat_ids or chat_id in self.chat_ids) and self.tenant_key in ("", tenant_key)
 
     def greets_after(self, delay: timedelta) -> bool:
         """Whether someone is still greeted this long after the event."""
@@ -130,9 +136,8 @@ class WelcomeTemplate(models.Model):
 
     def _rival(self) -> WelcomeTemplate | None:
         """Another enabled template that is just as specific for one of the same chats."""
-        others = WelcomeTemplate.objects.filter(bot=self.bot, trigger=self.trigger, enabled=True).exclude(
-            pk=self.pk
-        )
+        same = {"bot": self.bot, "trigger": self.trigger, "tenant_key": self.tenant_key}
+        others = WelcomeTemplate.objects.filter(**same, enabled=True).exclude(pk=self.pk)
         return next((other for other in others if _equally_specific(self.chat_ids, other.chat_ids)), None)
 
     @property

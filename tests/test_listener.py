@@ -3,7 +3,6 @@
 import asyncio
 import json
 import threading
-import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from typing import Any
@@ -18,6 +17,7 @@ from templates.starters import make_starters
 from tests import feishu_events
 from tests.feishu_events import member_joined
 from tests.longconnection_server import LongConnectionServer
+from tests.waiting import wait_until
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -90,13 +90,6 @@ def connected(feishu: LongConnectionServer, listen: Callable[..., Running]) -> R
 
 def plain(**fields: Any) -> dict[str, Any]:
     return member_joined(token="", **fields)
-
-
-def wait_until(true: Callable[[], Any]) -> None:
-    deadline = time.monotonic() + 20
-    while not true():
-        assert time.monotonic() < deadline, "it did not come to that"
-        time.sleep(0.02)
 
 
 # --- What it stores --------------------------------------------------------------------------------------

@@ -4,7 +4,6 @@ import asyncio
 import json
 import socket
 import threading
-import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
@@ -13,6 +12,7 @@ import pytest
 
 from events.longconnection import Limits, LongConnection, RefusedConnectionError
 from tests.longconnection_server import LongConnectionServer, reply_of
+from tests.waiting import wait_until
 
 QUICK = Limits(ack=1, endpoint=0.3, handshake=0.3, send=1, close=0.2, silence=0.6, ping=0.1, backoff=(0.01,))
 PATIENT = Limits(backoff=(0.01,))
@@ -87,13 +87,6 @@ def client(feishu: LongConnectionServer, connect: Callable[..., Client]) -> Clie
     client = connect()
     feishu.wait_for_client()
     return client
-
-
-def wait_until(true: Callable[[], Any]) -> None:
-    deadline = time.monotonic() + 20
-    while not true():
-        assert time.monotonic() < deadline, "it did not come to that"
-        time.sleep(0.01)
 
 
 # --- What Feishu may send --------------------------------------------------------------------------------

@@ -20,6 +20,7 @@ from .person import Chat, Named, Person
 from .quota import Circuit, Quota
 from .replay import CALLS_PER_MINUTE, MOST_CALLS_PER_MINUTE, PlannedCall, Replay
 from .rows import BIGGEST_KEY, insert_all, insert_once, storable
+from .ticket import AppTicket
 
 __all__ = [
     "AGAIN",
@@ -34,6 +35,7 @@ __all__ = [
     "REFUSALS_KEPT",
     "SEEN_LATELY",
     "SIMULATED",
+    "AppTicket",
     "Arrival",
     "Attempt",
     "Bot",

@@ -113,6 +113,13 @@ class EventQuerySet(models.QuerySet["Event"]):
             rows = rows.exclude(hidden.events)
         return rows
 
+    def tenant_of(self, bot: Bot, chat_id: str) -> str:
+        """The tenant from which a store app last heard of a chat, or nothing; a custom app has only one."""
+        if bot.app_type != Bot.AppType.STORE:
+            return ""
+        heard = self.filter(bot=bot, chat_id=chat_id).exclude(tenant_key="").order_by("-pk")
+        return str(heard.values_list("tenant_key", flat=True).first() or "")
+
     def due(self, now: datetime) -> EventQuerySet:
         """Failed events whose next try has come."""
         return self.filter(status=Event.Status.FAILED, next_try_at__lte=now)

@@ -98,6 +98,12 @@ class OutboxItem(models.Model):
         _("target"), max_length=ID_LENGTH, help_text=_("The chat or person; order is kept per target.")
     )
     arguments = models.JSONField(_("arguments"))
+    tenant_key = models.CharField(
+        _("tenant"),
+        max_length=ID_LENGTH,
+        blank=True,
+        help_text=_("A store app sends with the token of this tenant."),
+    )
     step = models.CharField(
         _("step"),
         max_length=40,

@@ -6,7 +6,7 @@ from django.core.management.base import BaseCommand, CommandError
 from django.db import transaction
 
 from botconsole.management.commands.setup_bot import SECRETS
-from events.models import Bot
+from events.models import AppTicket, Bot
 from events.sealed import UnsealError
 
 
@@ -23,4 +23,5 @@ class Command(BaseCommand):
                 except UnsealError as error:
                     raise CommandError(f"bot {bot.slug}: {error} Nothing was changed.") from error
                 bot.save(update_fields=SECRETS)
+            AppTicket.objects.reseal()
         self.stdout.write(f"{len(bots)} bot(s) sealed with the first key")

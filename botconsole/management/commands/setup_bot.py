@@ -1,6 +1,7 @@
 """`manage.py setup_bot`: creates or updates a bot from the FEISHU_* variables. Run twice, it changes nothing."""
 
 from argparse import ArgumentParser
+from collections.abc import Mapping
 from typing import Any
 
 from django.conf import settings
@@ -23,6 +24,12 @@ class Command(BaseCommand):
         parser.add_argument(
             "--slug", default="default", help="the last part of the request URL (default: default)"
         )
+        parser.add_argument(
+            "--transport", choices=Bot.Transport.values, help="how its events come (a new bot: webhook)"
+        )
+        parser.add_argument(
+            "--app-type", choices=Bot.AppType.values, help="custom app or store app (a new bot: custom)"
+        )
         parser.add_argument("--name", default="", help="the bot's name in the console")
 
     def handle(self, *args: Any, **options: Any) -> None:
@@ -33,18 +40,19 @@ class Command(BaseCommand):
                 " “Events and callbacks › Encryption strategy” in Feishu's developer console into .env."
             )
         with transaction.atomic():
-            bot, change = self._save(options["slug"], options["name"])
+            chosen = {name: options[name] for name in ("name", "transport", "app_type") if options[name]}
+            bot, change = self._save(options["slug"], chosen)
             templates = make_starters(bot)
         self.stdout.write(f"bot {bot.slug}: {change}")
         for template in templates:
             self.stdout.write(f"welcome template made: {template.name} ({template.get_trigger_display()})")
         self.stdout.write(f"request URL for events and callbacks: {bot.webhook_url}")
 
-    def _save(self, slug: str, name: str) -> tuple[Bot, str]:
-        bot = Bot.objects.filter(slug=slug).first() or Bot(slug=slug, name=name or slug)
+    def _save(self, slug: str, chosen: Mapping[str, str]) -> tuple[Bot, str]:
+        bot = Bot.objects.filter(slug=slug).first() or Bot(slug=slug, name=slug)
         before = _values(bot) if bot.pk else None
-        if name:
-            bot.name = name
+        for field, value in chosen.items():
+            setattr(bot, field, value)
         bot.app_id, bot.domain = settings.FEISHU_APP_ID, settings.FEISHU_DOMAIN
         for secret in SECRETS:
             text = getattr(settings, f"FEISHU_{secret.upper()}")
@@ -69,4 +77,5 @@ def _says(secret: Secret, text: str) -> bool:
 
 
 def _values(bot: Bot) -> list[object]:
-    return [bot.name, bot.app_id, bot.domain, *(getattr(bot, secret) for secret in SECRETS)]
+    plain = [bot.name, bot.app_id, bot.domain, bot.transport, bot.app_type]
+    return [*plain, *(getattr(bot, secret) for secret in SECRETS)]

@@ -8,7 +8,7 @@ from django.db import migrations, models
 class Migration(migrations.Migration):
 
     dependencies = [
-        ('events', '0011_retention'),
+        ('events', '0012_replays_and_private_matters'),
     ]
 
     operations = [

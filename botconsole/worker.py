@@ -84,6 +84,8 @@ class Worker:
             or self._delivery.throttled
             or self._exports.run_due()
             or self._replays.run_due()
+            or read_new()
+            or ask_wanted(timezone.now())
         ):
             self._wake.wait(self._delivery.sleep_seconds(0.05))
             self._wake.clear()

@@ -21,7 +21,7 @@ from .words import EVENT_TYPES, TRANSPORTS
 
 PHRASE_LENGTH = 200
 ROWS_KNOWN = 1_000
-NAMES_TRIED = 50  # people and chats whose names contain the phrase
+NAMES_TRIED = 20  # people and chats whose names contain the phrase
 CLOCKS_APART = timedelta(minutes=1)  # the clocks of two machines that receive events
 
 

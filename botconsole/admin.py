@@ -43,6 +43,7 @@ MENU: tuple[tuple[Text, str], ...] = (
     (_("Replays"), "events.replay"),
     (_("Welcome templates"), "templates.welcometemplate"),
     (_("Services"), "incidents.service"),
+    (_("Reminders"), "incidents.reminderrule"),
     (_("Bots"), "events.bot"),
     (_("Listeners"), "events.connection"),
     (_("Refused requests"), "events.refusal"),

@@ -142,6 +142,7 @@ def _controls(incident: Incident) -> list[JSON]:
     controls.append(
         {
             "tag": "select_static",
+            "name": "mute_select",
             "placeholder": {"tag": "plain_text", "content": _("Mute for a while")},
             "options": options,
             "behaviors": [{"type": "callback", "value": signed_value(incident, "mute")}],

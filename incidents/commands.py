@@ -244,11 +244,13 @@ def _note(incident: Incident, command: Command, by: Actor) -> str:
 def _timeline(incident: Incident, command: Command, by: Actor) -> str:
     entries = incident.timeline.exclude(kind=TimelineEntry.Kind.MESSAGE, important=False)
     newest = entries.order_by("-happened_at", "-pk")[:TIMELINE_LINES]
-    return "\n".join(_entry_line(entry) for entry in reversed(newest))
+    lines = list(reversed(newest))
+    known = names.names_for(incident, lines)
+    return "\n".join(_entry_line(entry, known) for entry in lines)
 
 
-def _entry_line(entry: TimelineEntry) -> str:
-    said = " ".join(entry.text.split())
+def _entry_line(entry: TimelineEntry, known: Mapping[str, str]) -> str:
+    said = " ".join(entry.text_with(known).split())
     said = said if len(said) <= LONGEST_LINE else f"{said[:LONGEST_LINE]}…"
     person = f" {plain(entry.person)}" if entry.person else ""
     return f"{timezone.localtime(entry.happened_at):%H:%M} {entry.get_kind_display()}{person} {plain(said)}".rstrip()

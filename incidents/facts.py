@@ -32,7 +32,7 @@ def entries(incident: Incident, names: Mapping[str, str]) -> Iterator[Entry]:
             words=entry.get_kind_display(),
             via=entry.via,
             person=entry.person or names.get(entry.open_id) or entry.open_id,
-            text="" if entry.recalled else entry.text,
+            text="" if entry.recalled else entry.text_with(names),
             message_id=entry.message_id,
             recalled=entry.recalled,
             important=entry.important,

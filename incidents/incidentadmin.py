@@ -219,8 +219,7 @@ class IncidentAdmin(ReadOnlyAdmin[Incident]):
             "description",
             "responders",
             "image",
-            marks,
-            "form_key",
+            (*marks, "form_key"),  # hidden
         )
         return ((None, {"fields": fields}),)
 

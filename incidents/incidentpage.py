@@ -175,15 +175,12 @@ def timeline_of(incident: Incident, request: HttpRequest) -> dict[str, Any]:
 
 
 def entry_line(entry: TimelineEntry, incident: Incident, names: Mapping[str, str]) -> dict[str, Any]:
-    text = entry.text
-    if entry.kind in (Kind.LEAD, Kind.CALLED_IN):
-        text = "、".join(name_of(one, "", names) if one.startswith("ou_") else one for one in text.split())
     return {
         "entry": entry,
         "at": moment(entry.happened_at),
         "mark": pill(KIND_PILLS.get(Kind(entry.kind), entry.kind), entry.get_kind_display()),
         "person": name_of(entry.open_id, entry.person, names),
-        "text": text,
+        "text": entry.text_with(names),
         "url": chat_url(incident, entry.message_id) if entry.message_id else "",
     }
 

@@ -11,7 +11,7 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
-from django.db import connection
+from django.db import connection, transaction
 from django.utils import timezone
 
 from botconsole.worker import Worker
@@ -374,3 +374,35 @@ def test_two_workers_at_once_make_one_chat_and_one_card_for_each(
         assert group["name"].endswith("] Payments fail")
         assert not group["name"].startswith("[P1]")
         assert (len(feishu.cards(group["chat_id"])), len(group["members"])) == (1, 3)
+
+
+@pytest.mark.postgres
+def test_a_worker_killed_between_an_answer_and_what_follows_goes_on_there(
+    bot: Bot, feishu: Feishu, workers: Workers
+) -> None:
+    incident = opened(bot, feishu, severity="P0")
+    for call in ("create_chat", "send_message"):
+        with transaction.atomic():
+            # What follows must wait here; what Feishu pushes meanwhile must not.
+            Incident.objects.select_for_update(no_key=True).get(pk=incident.pk)
+            workers.start()
+            answered = OutboxItem.objects.filter(call=call, status=OutboxItem.Status.SENT, followed_up=False)
+            until(answered.exists)
+            workers.kill()
+    workers.start()
+    until(all_sent)
+    incident.refresh_from_db()
+    chat, cards = feishu.chat(incident.chat_id), feishu.cards(incident.chat_id)
+    assert (len(feishu.groups), len(cards), len(chat["tabs"])) == (1, 1, 1)
+    assert (cards[0]["pinned"], len(cards[0]["buzzed"]), len(chat["members"])) == (True, 2, 2)
+
+
+def test_more_than_fifty_people_by_mail_address_are_found_and_added(bot: Bot, feishu: Feishu) -> None:
+    for number in range(120):
+        feishu.person(f"N{number}", f"ou_n{number}")
+    people = [Responder(email=f"n{number}@sandbox.example") for number in range(120)]
+    people.append(Responder(email="nobody@sandbox.example"))
+    incident = running(bot, feishu, responders=people)
+    assert len(feishu.groups) == 1
+    assert len(feishu.chat(incident.chat_id)["members"]) == 120
+    assert [one.email for one in incident.responders.exclude(status="added")] == ["nobody@sandbox.example"]

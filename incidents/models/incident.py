@@ -175,7 +175,8 @@ class Incident(models.Model):
 
     @property
     def is_muted(self) -> bool:
-        return self.muted_until is not None and self.muted_until > timezone.now()
+        quiet = self.muted_until is not None and self.muted_until > timezone.now()
+        return quiet and self.status != self.Status.RESOLVED
 
     @property
     def duration(self) -> timedelta:

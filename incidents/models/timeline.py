@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from django.db import models
 from django.db.models import Q
 from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
+from django.utils.translation import pgettext_lazy
 
 from events.envelope import ID_LENGTH
 
@@ -70,7 +73,7 @@ class TimelineEntry(models.Model):
 
     class Kind(models.TextChoices):
         OPENED = "opened", _("opened")
-        ACKNOWLEDGED = "acknowledged", _("acknowledged")
+        ACKNOWLEDGED = "acknowledged", pgettext_lazy("timeline entry", "acknowledged")
         RESOLVED = "resolved", _("resolved")
         FALSE_ALARM = "false_alarm", _("false alarm")
         REOPENED = "reopened", _("reopened")
@@ -117,3 +120,9 @@ class TimelineEntry(models.Model):
 
     def __str__(self) -> str:
         return f"{self.get_kind_display()} {self.text}".strip()
+
+    def text_with(self, names: Mapping[str, str]) -> str:
+        """The text; whom it names by open_id or address alone, by name where that is known."""
+        if self.kind not in (TimelineEntry.Kind.LEAD, TimelineEntry.Kind.CALLED_IN):
+            return self.text
+        return "、".join(names.get(one) or one for one in self.text.split())

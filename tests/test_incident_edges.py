@@ -380,15 +380,18 @@ def test_two_workers_at_once_make_one_chat_and_one_card_for_each(
 def test_a_worker_killed_between_an_answer_and_what_follows_goes_on_there(
     bot: Bot, feishu: Feishu, workers: Workers
 ) -> None:
+    feishu.fault(slow_ms=1000)
     incident = opened(bot, feishu, severity="P0")
     for call in ("create_chat", "send_message"):
+        workers.start()
+        rows = OutboxItem.objects.filter(call=call)
+        until(rows.filter(status=OutboxItem.Status.SENDING).exists)
         with transaction.atomic():
             # What follows must wait here; what Feishu pushes meanwhile must not.
             Incident.objects.select_for_update(no_key=True).get(pk=incident.pk)
-            workers.start()
-            answered = OutboxItem.objects.filter(call=call, status=OutboxItem.Status.SENT, followed_up=False)
-            until(answered.exists)
+            until(rows.filter(status=OutboxItem.Status.SENT, followed_up=False).exists)
             workers.kill()
+    feishu.well()
     workers.start()
     until(all_sent)
     incident.refresh_from_db()

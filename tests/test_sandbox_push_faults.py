@@ -200,6 +200,9 @@ def press(person: Person) -> dict:
     [
         ("", 200340),
         ("http://", 200345),
+        ("ftp://127.0.0.1/", 200345),
+        ("http://127.0.0.1/a b", 200345),
+        ("http://127.0.0.1:port/", 200345),
         ("http://no-such-host.invalid/", 200343),
         ("http://127.0.0.1:9/", 200342),
     ],
@@ -274,3 +277,17 @@ def test_only_a_whole_answer_of_200_counts(
         person.http.close()
     assert push["tries"][0]["status"] == status
     assert push["state"] == ("acked" if status == 200 else "retrying")
+
+
+def test_a_connection_that_the_app_closed_while_it_was_idle_is_no_failed_try(
+    raw_app: tuple[str, list[bytes]],
+) -> None:
+    url, answers = raw_app
+    answers.append(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}")  # says nothing of closing, and closes
+    with SandboxServer(settings(url)) as sandbox:
+        person = Person(sandbox)
+        pushed = [event(person) for _ in range(8)]
+        until(lambda: all(person.push(event_id)["state"] == "acked" for event_id in pushed))
+        tries = [person.push(event_id)["tries"] for event_id in pushed]
+        person.http.close()
+    assert [[one["status"] for one in told] for told in tries] == [[200]] * 8

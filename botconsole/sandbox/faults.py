@@ -171,7 +171,7 @@ def fault_answer(fault: Fault, path: str, log_id: str) -> tuple[int, str, bytes]
     """Status, content type and body of an answer that a fault puts in place of the real one."""
     if fault.status:
         page = f"<html><head><title>{fault.status}</title></head><body>{fault.status} sandbox</body></html>"
-        return fault.status, "text/html", page.encode()
+        return fault.status, "text/html", b"" if fault.status in (204, 304) else page.encode()
     message = CODES.get(fault.code, "an error the sandbox was told to give")
     if path.startswith("/callback/"):
         # the bootstrap of the long connection answers its codes with HTTP 200

@@ -23,6 +23,7 @@ from events.deaf import deaf_bots
 from events.eventrows import event_marks
 from events.forms import BotForm
 from events.models import SEEN_LATELY, Bot, Event, Heartbeat, OutboxItem, Refusal
+from events.naming import names_of_chats
 from events.outboxadmin import outbox_line
 from events.words import event_words, outcome_words
 from incidents.incidentpage import extra_marks, lasted, severity_mark, status_mark
@@ -233,5 +234,5 @@ def newest_unsendable(user: Any) -> list[dict[str, Any]]:
     """The newest outbox items that failed for good, as lines."""
     failed = OutboxItem.objects.readable_by(user).filter(status=OutboxItem.Status.FAILED)
     items = failed.order_by("-pk")[:NEWEST_FAILURES]
-    names = Event.objects.filter(chat_id__in={item.target for item in items}).chat_names() if items else {}
+    names = names_of_chats(item.target for item in items) if items else {}
     return [outbox_line(item, names.get(item.target, "")) for item in items]

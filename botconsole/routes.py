@@ -5,10 +5,11 @@ from collections.abc import Mapping, Sequence
 from events import people, tickets
 from events.confidential import Rule
 from events.dispatch import Handler
+from events.eventlinks import Related
 from events.followup import Step
 from events.models import Priority
 from events.retention import Rule as Keeping
-from incidents import archive, confidential, handlers, keeping, names, presses, steps
+from incidents import archive, confidential, eventlinks, handlers, keeping, names, presses, steps
 from templates.handlers import greet_conversation, greet_new_members, introduce_bot
 
 # The first handler that does not answer None has reacted; people.learn never does, it keeps names (not of those
@@ -57,6 +58,9 @@ RESULT_ROUTES: Mapping[str, Step] = {
     "chat_name": people.chat_answered,
     "bot": people.bot_answered,
 }
+
+# What an event's page links to beside what was sent because of it.
+RELATED: Sequence[Related] = (eventlinks.incidents_of,)
 
 # What is kept from whom on every page that shows events or calls (events.confidential).
 CONFIDENTIAL: Sequence[Rule] = (confidential.private_incidents,)

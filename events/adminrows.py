@@ -15,7 +15,7 @@ from django.utils.functional import cached_property
 from django.utils.html import format_html
 from django.utils.safestring import SafeString, mark_safe
 
-from .models import Event
+from .naming import names_of_chats
 
 Row = TypeVar("Row", bound=Model)
 
@@ -66,7 +66,7 @@ class NamedChatsList(ChangeList):
         super().get_results(request)
         rows: list[Any] = list(self.result_list)
         chats = {getattr(row, self.model_admin.chat_field) for row in rows} - {""}  # type: ignore[attr-defined]
-        names = Event.objects.filter(chat_id__in=chats).chat_names() if chats else {}
+        names = names_of_chats(chats) if chats else {}
         for row in rows:
             row.known_chat = names.get(getattr(row, self.model_admin.chat_field), "")  # type: ignore[attr-defined]
         self.result_list = rows

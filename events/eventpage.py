@@ -3,7 +3,7 @@
 import json
 import secrets
 import shlex
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from itertools import pairwise
@@ -14,6 +14,7 @@ from django.utils.safestring import SafeString
 from django.utils.translation import gettext
 
 from .adminrows import moment
+from .eventlinks import related
 from .eventrows import Link, chat_link, event_marks, person_link, person_links, same
 from .jsontree import pretty, tree
 from .models import Event, OutboxItem
@@ -60,7 +61,7 @@ def event_page(event: Event, reader: Any) -> dict[str, Any]:
         "raw": pretty(event.body),
         "curl": curl(event),
         "outbox": [outbox_line(item, names.chats.get((event.bot_id, item.target), "")) for item in items],
-        "subjects": subject_links(items),
+        "subjects": row_links([*related(event, reader), *(item.subject for item in items)]),
     }
 
 
@@ -98,13 +99,13 @@ def lasted(wait: timedelta) -> str:
     return sign + " ".join([words % {"count": count} for count, words in units if count][:2])
 
 
-def subject_links(items: Sequence[OutboxItem]) -> list[Link]:
-    """What the calls were made for: a template that greets, an incident."""
+def row_links(rows: Iterable[Any]) -> list[Link]:
+    """What the event belongs to and what its calls were made for: an incident, a template that greets."""
     found = {}
-    for item in items:
-        if (subject := item.subject) is not None and (url := admin_url(subject)):
-            kind = str(subject._meta.verbose_name)
-            found[url] = Link(f"{kind}: {subject}", url, kind)
+    for row in rows:
+        if url := admin_url(row):
+            kind = str(row._meta.verbose_name)
+            found[url] = Link(f"{kind}: {row}", url, kind)
     return list(found.values())
 
 

@@ -70,3 +70,9 @@ def _is_fresh(row: Person | Chat) -> bool:
     """Whether there is no need to ask: it is noted already, was asked for or was heard of within a day."""
     known_at = max(filter(None, [row.asked_at, row.seen_at if row.name else None]), default=None)
     return bool(row.wanted_at or (known_at and known_at > timezone.now() - ASK_AGAIN_AFTER))
+
+
+def names_of_chats(chat_ids: Iterable[str]) -> dict[str, str]:
+    """chat_id -> the name on record, whichever bot heard it; only those that have one."""
+    named = Chat.objects.filter(chat_id__in=set(chat_ids) - {""}).exclude(name="")
+    return dict(named.values_list("chat_id", "name"))

@@ -22,7 +22,8 @@ from .adminrows import RUN_AT_ONCE, NamedChatsList, ReadOnlyAdmin, moment, newes
 from .cardview import draw
 from .codes import explain
 from .jsontree import tree
-from .models import Attempt, Event, OutboxItem
+from .models import Attempt, OutboxItem
+from .naming import names_of_chats
 from .words import CALLS, call_words, event_words, people_in, short_id
 
 
@@ -136,7 +137,7 @@ class OutboxAdmin(ReadOnlyAdmin[OutboxItem]):
         self, request: HttpRequest, context: dict[str, Any], *args: Any, **kwargs: Any
     ) -> HttpResponse:
         item: OutboxItem = kwargs["obj"]
-        names = Event.objects.filter(chat_id=item.target).chat_names()
+        names = names_of_chats([item.target])
         failed = item.status == OutboxItem.Status.FAILED
         context |= {
             "title": call_words(item.call, item.arguments),

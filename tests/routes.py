@@ -5,3 +5,4 @@ from typing import Any
 EVENT_ROUTES: dict[str, Any] = {}
 REPLAYS: dict[Any, Any] = {}
 PRIORITIES: dict[str, Any] = {}
+RELATED: tuple[Any, ...] = ()

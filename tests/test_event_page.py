@@ -137,6 +137,19 @@ def test_the_page_links_to_what_the_event_caused(operator, make_event, make_item
     assert f"/admin/templates/welcometemplate/{template.pk}/change/" in html
 
 
+def test_the_page_links_to_the_incident_of_its_chat_but_not_to_a_private_one(client_of, make_event, bot):
+    from incidents.models import Actor, Incident, Via
+
+    incident = Incident.objects.import_chat(bot=bot, chat_id="oc_team", title="x", by=Actor(Via.ADMIN))
+    reader = client_of("reader", ["view_event", "view_incident"])
+    event = make_event()
+    link = f"/admin/incidents/incident/{incident.pk}/change/"
+    assert link in text_of(reader, event)
+    Incident.objects.update(private=True)
+    answer = reader.get(f"/admin/events/event/{event.pk}/change/")
+    assert link not in answer.content.decode()
+
+
 def test_the_handler_that_reacted_is_kept(bot, push):
     push(bot, feishu_events.member_joined())
     assert Event.objects.get().handler == "templates.handlers.greet_new_members"

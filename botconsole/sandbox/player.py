@@ -39,7 +39,7 @@ class Player:
     def __init__(self, world: World) -> None:
         self._world = world
         self._task: asyncio.Task[None] | None = None
-        self._told: Json = {"state": "idle"}
+        self._told: Json = {"run": 0, "state": "idle"}
 
     def view(self) -> Json:
         """`state` is idle, playing, done, failed or stopped."""
@@ -52,7 +52,8 @@ class Player:
         given = variables or {}
         if unknown := set(given) - set(scenario.variables):
             raise WrongError(f"the scenario has no variable {', '.join(sorted(unknown))}")
-        self._tell(title=scenario.title, state="playing", step=0, of=len(scenario.steps), line=0, error="")
+        self._told = {"run": self._told["run"] + 1, "title": scenario.title}
+        self._tell(state="playing", step=0, of=len(scenario.steps), line=0, error="")
         self._task = asyncio.create_task(self._play(scenario, {**scenario.variables, **given}))
         return self._told
 
@@ -81,7 +82,7 @@ class Player:
         self._tell(state="done")
 
     def _tell(self, **changed: Any) -> None:
-        self._told = {**self._told, **changed}
+        self._told = {"error": "", **self._told, **changed}
         if "state" in changed:
             said = f"{self._told['title']}: {changed['state']} {self._told['error']}".rstrip()
             self._world.config.echo(f"sandbox  scenario {said}")

@@ -8,8 +8,9 @@ let closed = ""; // the failure that was read
 
 export function show(state) {
   const { scenario, recording } = state;
-  if (before === "playing" && ["done", "stopped"].includes(scenario.state)) toast(`${scenario.title}: ${word(`scenario_${scenario.state}`)}`, "success");
-  before = scenario.state;
+  const now = `${scenario.run} ${scenario.state}`;
+  if (before && before !== now && ["done", "stopped"].includes(scenario.state)) toast(`${scenario.title}: ${word(`scenario_${scenario.state}`)}`, "success");
+  before = now;
   drawBar(scenario);
   $("record").textContent = word(recording.on ? "record_stop" : "record_start");
   $("record").setAttribute("aria-pressed", String(recording.on));

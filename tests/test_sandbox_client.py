@@ -1,0 +1,261 @@
+"""The sandbox's page as a chat client: long chats, large groups, mentions, the bot's profile, switches, scenarios."""
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from botconsole.sandbox import SandboxServer
+from tests.test_sandbox_page import CARD, app, page, room, sandbox, visit  # noqa: F401
+from tests.test_sandbox_pushes import App, Person, until
+
+pytestmark = pytest.mark.browser
+
+SEEN = """() => {
+  const list = document.getElementById("messages"), top = list.getBoundingClientRect().top;
+  const line = [...list.querySelectorAll(".message")].find((one) => one.getBoundingClientRect().top > top);
+  return [line.id, Math.round(line.getBoundingClientRect().top - top)];
+}"""
+
+
+@pytest.fixture
+def long_chat(room: tuple[Person, str]) -> tuple[Person, str]:  # noqa: F811
+    """A thousand messages, every twentieth a card with a form."""
+    person, chat_id = room
+    world = person.sandbox.world
+    sender = world.members(chat_id)[0]["open_id"]
+    for number in range(1000):
+        kind = ("interactive", CARD) if number % 20 == 0 else ("text", {"text": f"line {number}"})
+        by = (world.config.bot_open_id, "app") if number % 20 == 0 else (sender, "user")
+        world.add_message(chat_id, by, kind[0], json.dumps(kind[1]), [], None)
+    return person, chat_id
+
+
+def count(page: Any) -> int:  # noqa: F811
+    return int(page.locator("#messages .message").count())
+
+
+def test_the_newest_messages_come_first_and_older_ones_while_one_scrolls(
+    long_chat: tuple[Person, str],
+    page: Any,  # noqa: F811
+) -> None:
+    page.wait_for_selector("text=line 999")
+    until(lambda: page.evaluate("document.getElementById('messages').scrollTop > 1000"))
+    assert count(page) == 60
+    for _ in range(60):
+        page.evaluate("document.getElementById('messages').scrollTop = 0")
+        if count(page) == 1000:
+            break
+        page.wait_for_timeout(50)
+    page.wait_for_selector("text=line 1 >> visible=true")
+    assert count(page) == 1000
+
+
+def test_what_one_reads_stays_where_it_is_when_older_messages_come(
+    long_chat: tuple[Person, str],
+    page: Any,  # noqa: F811
+) -> None:
+    until(lambda: page.evaluate("document.getElementById('messages').scrollTop > 1000"))
+    page.evaluate("document.getElementById('messages').scrollTop = 640")
+    page.wait_for_timeout(100)
+    before = page.evaluate(SEEN)
+    page.evaluate("document.getElementById('messages').scrollTop -= 60")
+    until(lambda: page.evaluate("document.querySelectorAll('#messages .message').length >= 120"))
+    after = page.evaluate(
+        "([id]) => { const list = document.getElementById('messages'); return Math.round("
+        "document.getElementById(id).getBoundingClientRect().top - list.getBoundingClientRect().top); }",
+        before,
+    )
+    assert abs(after - before[1] - 60) <= 2
+
+
+def test_a_card_far_away_leaves_the_page_and_comes_back_with_what_was_typed(
+    long_chat: tuple[Person, str],
+    page: Any,  # noqa: F811
+) -> None:
+    until(lambda: page.evaluate("document.getElementById('messages').scrollTop > 1000"))
+    page.locator("[name=notes]").last.fill("half a sentence")
+    page.locator("#text").focus()
+    page.evaluate("document.getElementById('messages').scrollTop = 0")
+    until(lambda: page.evaluate("document.querySelectorAll('#messages .message').length >= 120"))
+    page.evaluate("document.getElementById('messages').scrollTop = 0")
+    until(lambda: page.evaluate("![...document.querySelectorAll('[name=notes]')].some((one) => one.value)"))
+    page.evaluate("document.getElementById('messages').scrollTop = 1e9")
+    until(lambda: page.evaluate("[...document.querySelectorAll('[name=notes]')].some((one) => one.value)"))
+
+
+def test_new_messages_are_counted_while_one_reads_older_ones(
+    long_chat: tuple[Person, str],
+    page: Any,  # noqa: F811
+) -> None:
+    person, chat_id = long_chat
+    until(lambda: page.evaluate("document.getElementById('messages').scrollTop > 1000"))
+    page.evaluate("document.getElementById('messages').scrollTop = 700")
+    page.wait_for_timeout(100)
+    person.post(f"/groups/{chat_id}/messages", {"text": "the newest"})
+    page.wait_for_selector("#to-end:has-text('1 new')")
+    page.click("#to-end")
+    page.wait_for_selector("text=the newest >> visible=true")
+    page.wait_for_selector("#to-end", state="hidden")
+
+
+def test_a_change_of_a_message_that_is_not_loaded_is_no_new_message(
+    long_chat: tuple[Person, str],
+    page: Any,  # noqa: F811
+) -> None:
+    person, chat_id = long_chat
+    page.wait_for_selector("text=line 999")
+    oldest = person.http.get(f"/groups/{chat_id}/messages?limit=1000").json()["items"][1]
+    person.post(f"/messages/{oldest['message_id']}/reactions", {"emoji_type": "OK"})
+    person.post(f"/groups/{chat_id}/messages", {"text": "and now"})
+    page.wait_for_selector("text=and now")
+    assert page.locator(f"#{oldest['message_id']}").count() == 0
+
+
+def test_a_large_group_is_searched_and_anyone_found_may_act(
+    room: tuple[Person, str],  # noqa: F811
+    page: Any,  # noqa: F811
+) -> None:
+    person, chat_id = room
+    users = [{"name": f"Colleague {number}"} for number in range(500)]
+    person.post(f"/groups/{chat_id}/members", {"users": users})
+    page.wait_for_selector("#member-count:has-text('504')")
+    assert page.locator("#member-list .person").count() == 101
+    page.fill("#member-search", "colleague 499")
+    page.click("#member-list .person:has-text('Colleague 499')")
+    page.fill("#text", "first word")
+    page.press("#text", "Enter")
+    page.wait_for_selector(".message:has-text('Colleague 499') >> text=first word")
+
+
+def test_who_is_mentioned_is_chosen_from_a_list(
+    page: Any,  # noqa: F811
+    room: tuple[Person, str],  # noqa: F811
+) -> None:
+    page.click("#text")
+    page.keyboard.type("look @juni")
+    page.wait_for_selector("#mentions li:has-text('Juniper')")
+    page.keyboard.press("Enter")
+    page.keyboard.type("and @")
+    page.wait_for_selector("#mentions li >> nth=2")
+    page.keyboard.press("ArrowDown")
+    page.keyboard.press("ArrowUp")
+    page.keyboard.press("Tab")
+    page.keyboard.press("Enter")
+    page.wait_for_selector(".bubble >> text=look @Juniper and @OpsBot")
+    person, _ = room
+    pushed = next(push["payload"] for push in person.pushes() if push["type"] == "im.message.receive_v1")
+    assert [one["name"] for one in pushed["event"]["message"]["mentions"]] == ["Juniper", "OpsBot"]
+
+
+def test_shift_and_enter_begin_a_line(page: Any) -> None:  # noqa: F811
+    page.click("#text")
+    page.keyboard.type("one")
+    page.keyboard.press("Shift+Enter")
+    page.keyboard.type("two")
+    page.keyboard.press("Enter")
+    assert page.locator(".said").last.inner_text() == "one\ntwo"
+
+
+def test_the_bots_profile_leads_to_a_conversation_with_it(page: Any, app: App) -> None:  # noqa: F811
+    page.click("#brand")
+    page.wait_for_selector("#bot-lines >> text=cli_test")
+    page.click("#bot-dialog .primary")
+    page.wait_for_selector("#chat-note >> text=direct chat with the bot")
+    until(lambda: "p2p_chat_create" in app.types)
+
+
+def test_each_switch_is_set_and_ended_from_the_page_and_is_the_one_of_the_http_calls(
+    page: Any,  # noqa: F811
+    room: tuple[Person, str],  # noqa: F811
+) -> None:
+    person, _ = room
+    page.click(".tabs [data-tab=platform]")
+    page.wait_for_selector("#fault-kinds button")
+    switches = person.http.get("/faults").json()["switches"]
+    assert page.locator("#fault-kinds button").count() == len(switches)
+    for number, effect in enumerate(switches.values()):
+        page.locator("#fault-kinds button").nth(number).click()
+        page.wait_for_selector(f"#fault-kinds button:nth-child({number + 1})[aria-pressed=true]")
+        items = person.http.get("/faults").json()["items"]
+        assert [item | effect == item for item in items] == [True]
+        page.locator("#fault-kinds button").nth(number).click()
+        page.wait_for_selector("#fault-list >> text=No fault is on")
+    person.post("/faults", {"switch": "down", "times": 3, "path": "/im/"})
+    page.wait_for_selector("#fault-list >> text=Down")
+    page.wait_for_selector("#fault-list >> text=3 left")
+
+
+def test_the_long_connection_is_saved_only_with_a_client(page: Any) -> None:  # noqa: F811
+    page.click(".tabs [data-tab=platform]")
+    page.click("#transport button:has-text('Long connection')")
+    page.wait_for_selector(".toast.error >> text=no client is connected")
+    page.context.pages[0].wrong.clear()  # the browser notes the refusal's 400 itself
+
+
+def test_the_platform_tab_shows_calls_and_pushes_and_filters_them(
+    page: Any,  # noqa: F811
+    room: tuple[Person, str],  # noqa: F811
+) -> None:
+    person, chat_id = room
+    person.card(chat_id, CARD)
+    person.bot("POST", "/im/v9/nothing", {})
+    person.post(f"/groups/{chat_id}/members", {"name": "Tansy"})
+    page.click(".tabs [data-tab=platform]")
+    page.wait_for_selector("#calls >> text=unknown to the sandbox")
+    page.wait_for_selector("#limits code:has-text('/im/v1/messages')")
+    page.click("#pushes summary:has-text('im.chat.member.user.added_v1')")
+    page.wait_for_selector("#pushes pre >> text=Tansy")
+    page.fill("#calls-filter", "v9")
+    until(lambda: page.evaluate("document.querySelectorAll('#calls .row').length === 1"))
+
+
+def test_a_scenario_is_played_from_the_page_and_an_own_one_is_recorded(
+    page: Any,  # noqa: F811
+    tmp_path: Path,
+) -> None:
+    page.click(".tabs [data-tab=platform]")
+    page.click("#record")
+    page.wait_for_selector("#record[aria-pressed=true]")
+    page.click(".tabs [data-tab=chats]")
+    page.fill("#text", "recorded words")
+    page.press("#text", "Enter")
+    page.click(".tabs [data-tab=platform]")
+    page.click("#record")
+    with page.expect_download() as download:
+        page.click("#recorded")
+    download.value.save_as(tmp_path / "own.yaml")
+    assert "recorded words" in (tmp_path / "own.yaml").read_text()
+    page.set_input_files("#scenario-file", tmp_path / "own.yaml")
+    page.wait_for_selector(".toast.success >> text=played to its end")
+    page.click("#scenarios li:has-text('Payment outage drill') button")
+    page.click("#variables-dialog .primary")
+    page.click("#playing button:has-text('Stop')")
+    page.click(".tabs [data-tab=chats]")
+    page.wait_for_selector(".bubble >> nth=1 >> text=recorded words")
+
+
+def test_a_scenario_with_a_mistake_says_where(page: Any, tmp_path: Path) -> None:  # noqa: F811
+    (tmp_path / "bad.yaml").write_text("title: t\nsteps:\n  - sya: {in: a}")
+    page.click(".tabs [data-tab=platform]")
+    page.set_input_files("#scenario-file", tmp_path / "bad.yaml")
+    page.wait_for_selector(".toast.error >> text=line 3: a step has no sya; did you mean say?")
+    page.wrong.clear()  # the browser notes the refusal's 400 itself
+
+
+@pytest.fixture(params=["en-US", "zh-CN"])
+def phone(request: pytest.FixtureRequest, browser: Any, sandbox: SandboxServer) -> Iterator[Any]:  # noqa: F811
+    phone = visit(browser, sandbox, request.param, 390)
+    yield phone
+    assert phone.wrong == []
+    phone.context.close()
+
+
+def test_every_view_says_that_it_is_not_feishu_and_fits_a_phone(phone: Any) -> None:
+    for tab in ("chats", "platform"):
+        phone.click(f".tabs [data-tab={tab}]")
+        assert phone.is_visible(".bar b")
+        assert "Feishu" in phone.inner_text(".bar b") or "飞书" in phone.inner_text(".bar b")
+        assert phone.evaluate("document.documentElement.scrollWidth") <= 390

@@ -4,6 +4,7 @@ from typing import Any
 
 import pytest
 
+from templates.starters import make_starters
 from tests.incident_world import work
 from tests.test_sandbox_page import visit
 
@@ -13,7 +14,8 @@ TITLE = "payments fail"
 
 
 @pytest.fixture
-def client(django_db_setup: None, browser: Any, feishu: Any) -> Any:
+def client(django_db_setup: None, browser: Any, bot: Any, feishu: Any) -> Any:
+    make_starters(bot)
     page = visit(browser, feishu.sandbox)
     yield page
     assert page.wrong == []
@@ -64,4 +66,8 @@ def test_from_a_new_group_to_the_resolved_incident(client: Any, feishu: Any) -> 
     from incidents.models import Incident
 
     incident = Incident.objects.get()
-    assert (incident.status, incident.resolution, incident.resolved_by) == ("resolved", "rolled back", "Ada")
+    assert (incident.status, incident.resolution_note, incident.resolved_by) == (
+        "resolved",
+        "rolled back",
+        "Ada",
+    )

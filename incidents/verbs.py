@@ -8,9 +8,11 @@ from django import forms
 from django.utils.functional import Promise
 from django.utils.translation import gettext_lazy as _
 
+from events.envelope import ID_LENGTH
+
 from .cards import MUTE_MINUTES
 from .forms import LINES, OpenIdField, PeopleField
-from .models import Actor, Incident, Severity
+from .models import Actor, Incident, Severity, StepError
 from .phrases import duration
 
 Text = str | Promise
@@ -122,19 +124,26 @@ class ChangeSeverity(VerbForm):
     done = _("The severity is changed.")
 
     severity = forms.ChoiceField(label=_("Severity"), choices=Severity.choices)
+    # As the page showed it: whoever has changed it since was first.
+    was = forms.ChoiceField(required=False, choices=Severity.choices, widget=forms.HiddenInput)
 
     def __init__(self, data: Any = None, *, incident: Incident) -> None:
         super().__init__(data, incident=incident)
-        self.initial = {"severity": incident.severity}
+        self.initial = {"severity": incident.severity, "was": incident.severity}
 
-    def clean_severity(self) -> str:
-        severity = str(self.cleaned_data["severity"])
-        if severity == self.incident.severity:
-            raise forms.ValidationError(_("That is its severity already."))
-        return severity
+    def clean(self) -> dict[str, Any]:
+        values: dict[str, Any] = super().clean() or {}
+        values["was"] = values.get("was") or self.incident.severity
+        if values.get("severity") == values["was"] == self.incident.severity:
+            self.add_error("severity", _("That is its severity already."))
+        return values
 
     def do(self, by: Actor) -> None:
-        self.incident.change_severity(by, self.cleaned_data["severity"])
+        severity, was = self.cleaned_data["severity"], self.cleaned_data["was"]
+        if severity == was:  # chosen on a page on which it was still that
+            raise StepError(self.incident, "severity")
+        self.incident.severity = was
+        self.incident.change_severity(by, severity)
 
 
 class AssignLead(VerbForm):
@@ -145,8 +154,15 @@ class AssignLead(VerbForm):
     open_id = OpenIdField(
         label=_("Lead"), help_text=_("An open_id (ou_...). Whoever is not in the chat yet is added.")
     )
+    was = forms.CharField(required=False, max_length=ID_LENGTH, widget=forms.HiddenInput)
+
+    def __init__(self, data: Any = None, *, incident: Incident) -> None:
+        super().__init__(data, incident=incident)
+        self.initial = {"was": incident.lead_open_id}
 
     def do(self, by: Actor) -> None:
+        if "was" in self.data:
+            self.incident.lead_open_id = self.cleaned_data["was"]
         self.incident.assign_lead(by, self.cleaned_data["open_id"])
 
 

@@ -409,6 +409,23 @@ def test_after_opening_one_is_on_its_page(operator, bot):
     assert "its chat is being made" in answer.content.decode()
 
 
+def test_who_sets_a_severity_on_an_old_page_is_told_who_was_first(operator, incident):
+    incident.change_severity(ADA, "P0")
+    html = do(operator, incident, "severity", severity="P0", was="P1").content.decode()
+    assert f"Ada has set the severity of {incident} to P0, at " in html
+    for chosen in ("P3", "P1"):
+        html = do(operator, incident, "severity", severity=chosen, was="P1").content.decode()
+        assert f"Ada has set the severity of {incident} to P0, at " in html
+    assert Incident.objects.get().severity == "P0"
+
+
+def test_who_names_a_lead_on_an_old_page_is_told_who_was_first(operator, incident):
+    incident.assign_lead(ADA, "ou_lin")
+    html = do(operator, incident, "lead", open_id="ou_sun", was="").content.decode()
+    assert f"Ada has named the lead of {incident}, at " in html
+    assert Incident.objects.get().lead_open_id == "ou_lin"
+
+
 def test_a_form_posted_twice_opens_one_incident(operator, bot):
     form = new(bot) | {"form_key": "5f1f9e0a-6f0c-4a53-9f2b-0b8f5a3c2d11"}
     answers = [operator.post(f"{LIST}add/", form) for _ in range(2)]

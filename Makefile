@@ -60,7 +60,7 @@ test-sqlite: setup
 	TEST_DATABASE=sqlite $(PYTHON) -m pytest -m "not postgres and not browser" $(ARGS)
 
 test-postgresql: setup
-	bin/need postgresql chromium fonts-noto-cjk libatomic1  # the last for Playwright's driver
+	bin/need postgresql chromium fonts-noto-cjk libatomic1 faketime  # libatomic1 for Playwright's driver
 	TEST_DATABASE=postgresql $(PYTHON) -m pytest $(ARGS)
 
 messages: setup

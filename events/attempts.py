@@ -121,13 +121,13 @@ def _is_ours(message: dict[str, Any], item: OutboxItem) -> bool:
         return False
 
 
-def record(item: OutboxItem, outcome: Outcome, jitter: float) -> lanes.Plan | None:
+def record(item: OutboxItem, outcome: Outcome, jitter: float, *, is_ours: bool = False) -> lanes.Plan | None:
     """Writes what became of a try; what the lane does next, or None if the lease was lost.
 
-    A success always counts; a failure only while the lease is still ours.
+    A success always counts; a failure only while the lease is still ours. `is_ours`: it was no fault of Feishu's.
     """
     now, error = clock.now(), outcome.error
-    is_apps_fault = error is not None and _tell_the_circuit(item, error, now)
+    is_apps_fault = error is not None and not is_ours and _tell_the_circuit(item, error, now)
     with transaction.atomic():
         lane = lanes.lane_of(item)
         _create_attempt(item, outcome)

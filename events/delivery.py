@@ -32,7 +32,8 @@ URGENT_CALLS = 4  # in flight beside all others, so that what is urgent never wa
 RENEW_SECONDS = lanes.LEASE.total_seconds() / 3
 RECLAIM_SECONDS = 1.0
 TIDY_SECONDS = 30.0
-THROTTLED_SECONDS = 0.02  # how soon to look again when a limit is all that something waits for
+THROTTLED_SECONDS = 0.03  # how soon to look again when a limit is all that something waits for
+BOTS_SECONDS = 0.25  # how soon a bot that is paused, or resumed, is known to be
 
 
 class Delivery:
@@ -86,7 +87,8 @@ class Delivery:
         self._pool.shutdown(wait=False, cancel_futures=True)
         for item in self._in_flight.values():
             error = FeishuError("the worker was stopped during this try", unsure=True)
-            record(item, Outcome(clock.now(), 0, error=error), random.random())  # noqa: S311
+            outcome = Outcome(clock.now(), 0, error=error)
+            record(item, outcome, random.random(), is_ours=True)  # noqa: S311
         self._in_flight.clear()
         return 0
 
@@ -104,6 +106,8 @@ class Delivery:
     # --- Taking what is due -----------------------------------------------------------------------------------
     def _take(self) -> int:
         """Starts what may go now, the most urgent first."""
+        if time.monotonic() < self._next.get("take", 0):
+            return 0  # at a limit, some calls are started together rather than each by itself
         while self._throttled and self._throttled[0] <= time.monotonic():
             heapq.heappop(self._throttled)
         now = clock.now()
@@ -115,8 +119,9 @@ class Delivery:
         groups = Lane.objects.groups()
         if not groups:
             return 0
-        bots = Bot.objects.filter(enabled=True, paused=False).select_related("circuit")
-        self._circuits = {bot.pk: getattr(bot, "circuit", None) for bot in bots}
+        if self._is_time_for("bots", BOTS_SECONDS):
+            bots = Bot.objects.filter(enabled=True, paused=False).select_related("circuit")
+            self._circuits = {bot.pk: getattr(bot, "circuit", None) for bot in bots}
         taken, probed = 0, set[int]()
         for priority, bot_id, call in groups:
             if not call or bot_id not in self._circuits or bot_id in probed:
@@ -142,6 +147,7 @@ class Delivery:
         allowed = self._governor.take((bot_id, call), due, urgent=urgent, more=due == room and not is_open)
         if allowed < due and not self._governor.is_blocked((bot_id, call)):
             self._again_in(THROTTLED_SECONDS)
+            self._next["take"] = time.monotonic() + THROTTLED_SECONDS
         if not allowed or (is_open and state is not None and not circuit.may_probe(state, now)):
             return 0
         items, plans = lanes.claim(now, bot_id, call, priority, allowed)
@@ -220,6 +226,8 @@ class Delivery:
     def _learn(self, item: OutboxItem, outcome: Outcome) -> None:
         """What an outcome says about the app, beyond its row."""
         error = outcome.error
+        if error is not None:
+            self._next["bots"] = 0  # the circuit may be open now
         if error is None or (error.code is not None and not is_about_the_app(error.code)):
             circuit.answered(self._circuits.get(item.bot_id))
         if error is not None and error.is_rate_limit:

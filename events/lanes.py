@@ -7,7 +7,7 @@ costs the same with ten rows waiting or with a hundred thousand. All times are t
 import logging
 import secrets
 from collections import defaultdict
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -20,6 +20,8 @@ from .calls import REPLACING_CALLS, limited_by
 from .models import Attempt, Lane, OutboxItem
 
 log = logging.getLogger(__name__)
+
+Answered = Mapping[str, Sequence[float]]  # Lane.answered
 
 LEASE = timedelta(seconds=30)
 LINED_UP_AT_ONCE = 500
@@ -45,6 +47,7 @@ class Plan:
 
     call: str
     due_at: datetime
+    priority: int
     throttled: bool = False
 
 
@@ -139,11 +142,12 @@ def claim(
         lanes: list[Any] = list(due.select_for_update(skip_locked=True, of=("self",))[:limit])
         rows = OutboxItem.objects.filter(pk__in=[lane.item_id for lane in lanes])
         items = {item.pk: item for item in _locked(rows)}
+        others = _others_in_these_chats(lanes)
         claimed, plans = {}, []
         for lane in lanes:
-            item = _ready(lane, items.get(lane.item_id), now)
+            item = _ready(lane, items.get(lane.item_id), now, others[lane.target])
             if item is None:
-                plans.append(settle(lane, now))
+                plans.append(settle(lane, now, others[lane.target]))
             else:
                 claimed[lane.pk] = item
         _lease(claimed, now)
@@ -160,11 +164,13 @@ def _locked(rows: QuerySet[OutboxItem]) -> QuerySet[OutboxItem]:
     return waiting.select_for_update(skip_locked=True, of=("self",))
 
 
-def _ready(lane: Lane, item: OutboxItem | None, now: datetime) -> OutboxItem | None:
+def _ready(
+    lane: Lane, item: OutboxItem | None, now: datetime, others: Sequence[Answered]
+) -> OutboxItem | None:
     """The row to send now, or None: the lane was due for a reason that has passed."""
     if item is None or item.next_attempt_at > now or item.call != lane.call:
         return None
-    if _free_at(lane, item, now) > now:
+    if _free_at(lane, item, now, others) > now:
         return None
     return _newest(item) if item.merge_key else item
 
@@ -242,20 +248,21 @@ def release(lane: Lane, item: OutboxItem, now: datetime, answered_at: datetime) 
     return settle(lane, now)
 
 
-def settle(lane: Lane, now: datetime) -> Plan:
-    """Works out anew what the lane does next, and writes it down. The lane must be locked."""
+def settle(lane: Lane, now: datetime, others: Sequence[Answered] = ()) -> Plan:
+    """Works out anew what the lane does next, and writes it down. The lane must be locked.
+
+    `others` is known when it is claimed; a limit that other bots have used up is found out then.
+    """
     fresh = now.timestamp() - WINDOW_SECONDS
     answered = {what: [at for at in times if at > fresh] for what, times in lane.answered.items()}
     lane.answered = {what: times for what, times in answered.items() if times}
-    plan = _plan(lane, now)
-    if plan.call and (urgency := _urgency(lane)) is not None:
-        lane.priority = urgency
-    lane.call, lane.due_at = plan.call, plan.due_at
+    plan = _plan(lane, now, others)
+    lane.call, lane.due_at, lane.priority = plan.call, plan.due_at, plan.priority
     lane.save(update_fields=["call", "due_at", "priority", "busy", "lease", "answered"])
     return plan
 
 
-def _plan(lane: Lane, now: datetime) -> Plan:
+def _plan(lane: Lane, now: datetime, others: Sequence[Answered]) -> Plan:
     candidates: list[tuple[datetime, OutboxItem]] = []
     for item in _in_order(lane):
         if item.is_held_up(now):
@@ -267,10 +274,12 @@ def _plan(lane: Lane, now: datetime) -> Plan:
         candidates.append((at, item))
         break
     if not candidates:
-        return Plan("", now + KEPT_EMPTY)
+        return Plan("", now + KEPT_EMPTY, lane.priority)
     at, item = min(candidates, key=lambda pair: pair[0])
-    free_at = _free_at(lane, item, now)
-    return Plan(item.call, max(at, free_at), throttled=free_at > now and at <= now)
+    free_at = _free_at(lane, item, now, others)
+    # The most urgent row decides for the whole lane: what is before it must go first.
+    priority = lane.priority if item.priority == lane.priority else _urgency(lane)
+    return Plan(item.call, max(at, free_at), priority, throttled=free_at > now and at <= now)
 
 
 def _in_order(lane: Lane) -> Iterator[OutboxItem]:
@@ -282,25 +291,30 @@ def _in_order(lane: Lane) -> Iterator[OutboxItem]:
         last = chunk[-1].pk
 
 
-def _urgency(lane: Lane) -> int | None:
-    """The most urgent row decides for the whole lane: what is before it must go first."""
+def _urgency(lane: Lane) -> int:
     rows = OutboxItem.objects.unfinished().filter(bot=lane.bot_id, target=lane.target)
-    return rows.order_by("priority").values_list("priority", flat=True).first()
+    return rows.order_by("priority").values_list("priority", flat=True)[0]
 
 
-def _free_at(lane: Lane, item: OutboxItem, now: datetime) -> datetime:
+def _others_in_these_chats(lanes: Sequence[Lane]) -> dict[str, list[Answered]]:
+    """By target, what the lanes of other bots to it have to say about the limit that they share."""
+    others: dict[str, list[Answered]] = defaultdict(list)
+    rows = Lane.objects.filter(target__in={lane.target for lane in lanes})
+    for target, answered in rows.exclude(pk__in=[lane.pk for lane in lanes]).values_list(
+        "target", "answered"
+    ):
+        others[target].append(answered)
+    return others
+
+
+def _free_at(lane: Lane, item: OutboxItem, now: datetime, others: Sequence[Answered]) -> datetime:
     """When the limit of the chat or message allows the row's call; bots in one chat share it."""
     what = limited_by(item.call, item.arguments)
     if not what:
         return now
-    times, allowed = list(lane.answered.get(what, [])), CALLS_PER_WINDOW
-    for other in (
-        Lane.objects.filter(target=lane.target).exclude(pk=lane.pk).values_list("answered", flat=True)
-    ):
-        times += other.get(what, [])
-        allowed -= 1  # its call in flight, which nobody has counted yet
-    times.sort()
-    allowed = max(1, allowed)
+    times = sorted(at for answered in (lane.answered, *others) for at in answered.get(what, []))
+    # Each of the others may have a call in flight, which nobody has counted yet.
+    allowed = max(1, CALLS_PER_WINDOW - len(others))
     if len(times) < allowed:
         return now
     return datetime.fromtimestamp(times[-allowed] + WINDOW_SECONDS, UTC)

@@ -52,10 +52,27 @@ def start_server(options: Sequence[str]) -> str:
         if account:
             os.chown(path, account["user"], account["group"])
     _initialise(binaries, directory, account)
-    server, port = _serve(binaries, directory, options, account)
+    server, port = _serve(binaries, directory, options, account, free_port())
     url = f"postgresql://{ROLE}:{password}@127.0.0.1:{port}/postgres"
     _wait(server, url, directory / "log")
+
+    def restart() -> None:
+        nonlocal server
+        server.send_signal(signal.SIGINT)
+        server.wait(START_SECONDS)
+        server, _ = _serve(binaries, directory, options, account, port)
+        _wait(server, url, directory / "log")
+
+    _restarts[url] = restart
     return url
+
+
+def restart() -> None:
+    """Stops the tests' server as an administrator in a hurry does (everyone's connection is cut), and starts it."""
+    _restarts[os.environ["TEST_DATABASE_URL"]]()
+
+
+_restarts: dict[str, Callable[[], None]] = {}
 
 
 def _binaries() -> Path:
@@ -86,13 +103,12 @@ def _initialise(binaries: Path, directory: Path, account: dict[str, Any]) -> Non
 
 
 def _serve(
-    binaries: Path, directory: Path, options: Sequence[str], account: dict[str, Any]
-) -> tuple[subprocess.Popen[bytes], int]:
-    port = free_port()
+    binaries: Path, directory: Path, options: Sequence[str], account: dict[str, Any], port: int
+) -> tuple["subprocess.Popen[bytes]", int]:
     command = [str(binaries / "postgres"), "-D", str(directory / "data"), "-k", str(directory)]
     command += ["-h", "127.0.0.1", "-p", str(port)]
     command += [word for option in options for word in ("-c", option)]
-    with (directory / "log").open("wb") as log:
+    with (directory / "log").open("ab") as log:
         server = subprocess.Popen(  # a session of its own: Ctrl-C is for pytest, which then stops it
             command,
             cwd=directory,

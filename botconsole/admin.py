@@ -25,6 +25,7 @@ from events.forms import BotForm
 from events.models import SEEN_LATELY, Bot, Event, Heartbeat, OutboxItem, Refusal
 from events.naming import names_of_chats
 from events.outboxadmin import outbox_line
+from events.sending import notices
 from events.words import event_words, outcome_words
 from incidents.incidentpage import extra_marks, lasted, severity_mark, status_mark
 from incidents.models import Incident
@@ -112,8 +113,10 @@ class ConsoleAdminSite(AdminSite):
         self.register(ApiKey, ApiKeyAdmin)
 
     def each_context(self, request: HttpRequest) -> dict[str, Any]:
-        deaf = deaf_bots() if self.has_permission(request) else []
-        return {**super().each_context(request), "menu": self.menu(request), "deaf_bots": deaf}
+        context = {**super().each_context(request), "menu": self.menu(request)}
+        sees = self.has_permission(request)
+        said = {"deaf_bots": deaf_bots(), "notices": notices()} if sees else {"deaf_bots": [], "notices": []}
+        return {**context, **said}
 
     def menu(self, request: HttpRequest) -> list[dict[str, Any]]:
         """What this person may see: [{"words", "url", "here"}]."""

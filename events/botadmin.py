@@ -1,21 +1,27 @@
 """The pages of a bot. Not registered here: the console does that, with what stands above `events`."""
 
+from collections.abc import Callable
 from typing import Any
 
-from django.contrib import admin
+from django.contrib import admin, messages
+from django.core.exceptions import PermissionDenied
 from django.db.models import OuterRef, QuerySet, Subquery
-from django.http import HttpRequest, HttpResponse
-from django.urls import reverse
+from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
+from django.shortcuts import get_object_or_404
+from django.urls import URLPattern, path, reverse
 from django.utils.decorators import method_decorator
+from django.utils.functional import Promise
 from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
 from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 from django.views.decorators.debug import sensitive_post_parameters
+from django.views.decorators.http import require_POST
 
 from .adminrows import moment, pill
 from .forms import RETENTION, SECRETS, BotForm, secret_state, secrets_problem
 from .models import Bot, Event
+from .sending import page_of, probe_at_once
 from .words import EVENT_TYPES, Text, refusal_words
 
 REFUSALS_SHOWN = 20
@@ -59,7 +65,9 @@ def setup_guide(bot: Bot | None) -> dict[str, Any]:
 def state_pill(bot: Bot) -> SafeString:
     if secrets_problem(bot):
         return pill("failed", gettext("secrets unreadable"))
-    return pill("sent", gettext("on")) if bot.enabled else pill("ignored", gettext("off"))
+    if not bot.enabled:
+        return pill("ignored", gettext("off"))
+    return pill("paused", gettext("sending is paused")) if bot.paused else pill("sent", gettext("on"))
 
 
 def transport_warning(bot: Any) -> str:
@@ -69,6 +77,14 @@ def transport_warning(bot: Any) -> str:
     words = gettext("Set to %(said)s, but the newest event came by %(came)s.")
     came = Bot.Transport(bot.last_transport).label
     return words % {"said": bot.get_transport_display(), "came": came}
+
+
+# What the buttons do: the words that tell it, and the act.
+SENDING_ACTS: dict[str, tuple[str | Promise, Callable[[Bot], object]]] = {
+    "pause": (_("Sending is paused."), Bot.pause_sending),
+    "resume": (_("Sending goes on."), Bot.resume_sending),
+    "probe": (_("The worker tries it at once."), probe_at_once),
+}
 
 
 @method_decorator(sensitive_post_parameters(*SECRETS), "changeform_view")
@@ -118,6 +134,30 @@ class BotAdmin(admin.ModelAdmin[Bot]):
         first = {} if Bot.objects.exists() else {"slug": "default"}
         return {**first, **super().get_changeform_initial_data(request)}
 
+    def get_urls(self) -> list[URLPattern]:
+        view = self.admin_site.admin_view(self.sending_view)
+        return [path("<int:pk>/sending/", view, name="events_bot_sending"), *super().get_urls()]
+
+    @method_decorator(require_POST)
+    def sending_view(self, request: HttpRequest, pk: int) -> HttpResponse:
+        """POST do=pause|resume|probe: whether a bot sends."""
+        bot = get_object_or_404(Bot, pk=pk)
+        if not self.has_change_permission(request, bot):
+            raise PermissionDenied
+        act = SENDING_ACTS.get(request.POST.get("do", ""))
+        if act is None:
+            messages.warning(request, gettext("Nothing was changed."))
+        else:
+            said, done = act
+            done(bot)
+            self.log_change(request, bot, str(said))
+            messages.success(request, str(said))
+        return HttpResponseRedirect(reverse("admin:events_bot_change", args=[pk]))
+
+    def save_model(self, request: HttpRequest, obj: Bot, form: Any, change: bool) -> None:
+        super().save_model(request, obj, form, change)
+        probe_at_once(obj)  # the secret may be the right one now
+
     def render_change_form(
         self, request: HttpRequest, context: dict[str, Any], *args: Any, **kwargs: Any
     ) -> HttpResponse:
@@ -131,6 +171,7 @@ class BotAdmin(admin.ModelAdmin[Bot]):
             context["refusals_url"] = f"{reverse('admin:events_refusal_changelist')}?bot__id__exact={bot.pk}"
             context["has_events"] = bot.events.exists()
             context["transport_warning"] = transport_warning(bot)
+            context |= {**page_of(bot), "may_pause": self.has_change_permission(request, bot)}
         return super().render_change_form(request, context, *args, **kwargs)
 
     @admin.display(description=_("state"))

@@ -62,8 +62,3 @@ def failed(item: OutboxItem, error: FeishuError, now: datetime) -> bool:
 def is_silence(error: FeishuError) -> bool:
     """Whether nothing that Feishu says came back: no connection, no answer in time, a proxy's page."""
     return error.code is None and not error.permanent and error.http_status != 429
-
-
-def probe_at_once(bot_id: int, now: datetime) -> None:
-    """Something was changed about the app: the next call goes out now."""
-    Circuit.objects.filter(pk=bot_id).exclude(opened_at=None).update(next_probe_at=now, probes=0)

@@ -129,6 +129,13 @@ class Bot(models.Model):
             return str(_("Feishu has no long connection for store apps: use the webhook."))
         return ""
 
+    def pause_sending(self) -> bool:
+        """Nothing more of this bot goes out; False if that was so already."""
+        return bool(type(self).objects.filter(pk=self.pk, paused=False).update(paused=True))
+
+    def resume_sending(self) -> bool:
+        return bool(type(self).objects.filter(pk=self.pk, paused=True).update(paused=False))
+
     @property
     def webhook_url(self) -> str:
         """The request URL to paste into Feishu's developer console."""

@@ -41,7 +41,7 @@ def test_the_list_takes_the_same_few_queries_for_one_row_and_for_fifty(operator,
     few = queries_of(operator, LIST)
     for number in range(60):
         make_item(target=f"oc_{number}")
-    assert queries_of(operator, LIST) == few == 8
+    assert queries_of(operator, LIST) == few == 9
 
 
 @pytest.mark.parametrize("term", ["wanted-key", "oc_wanted", "om_wanted"])

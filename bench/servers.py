@@ -2,13 +2,15 @@
 
 import json
 import os
+import sqlite3
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack, closing, contextmanager
 from pathlib import Path
 
+import psycopg
 import requests
 
 from tests import feishu_events, postgres
@@ -29,6 +31,7 @@ def console_env(database_url: str, *, feishu: str = "http://127.0.0.1:9", port: 
     """The environment of `manage.py` on that database, with the test bot's credentials."""
     return {
         **os.environ,
+        "DJANGO_SETTINGS_MODULE": "botconsole.settings",
         "ENV_FILE": os.devnull,
         "SECRET_KEY": "only-for-benchmarks",
         "DATABASE_URL": database_url,
@@ -46,6 +49,12 @@ def manage(env: Mapping[str, str], *arguments: str) -> None:
     subprocess.run(
         [sys.executable, "manage.py", *arguments], cwd=ROOT, env=env, check=True, stdout=subprocess.DEVNULL
     )
+
+
+def probe(env: Mapping[str, str], name: str, *arguments: object) -> str:
+    """What one of bench.probes printed."""
+    command = [sys.executable, "-m", f"bench.probes.{name}", *map(str, arguments)]
+    return subprocess.run(command, cwd=ROOT, env=env, check=True, stdout=subprocess.PIPE, text=True).stdout
 
 
 @contextmanager
@@ -70,28 +79,33 @@ def running(
 @contextmanager
 def console(
     database_url: str, *, feishu: str = "http://127.0.0.1:9", web: int = WEB_PROCESSES, workers: int = 0
-) -> Iterator[str]:
-    """Web processes and workers on a migrated database with one bot; gives the bot's request URL."""
+) -> Iterator[tuple[str, Callable[[], int]]]:
+    """Web processes and workers on a migrated database with one bot.
+
+    Gives the bot's request URL, and what counts the events that are stored.
+    """
     port = postgres.free_port()
     env = console_env(database_url, feishu=feishu, port=port)
     manage(env, "migrate")
     manage(env, "setup_bot")
-    python = sys.executable
-    serve = (python, "manage.py", "serve", "--port", str(port), "--workers", str(web))
+    serve = (sys.executable, "manage.py", "serve", "--port", str(port), "--workers", str(web))
+    work = (sys.executable, "manage.py", "run_worker")
     address = f"http://127.0.0.1:{port}"
-    probe = "/readyz" if workers else "/healthz"
-    with running(*serve, env=env):
-        started = [
-            subprocess.Popen((python, "manage.py", "run_worker"), cwd=ROOT, env=env) for _ in range(workers)
-        ]
-        try:
-            _wait(address + probe)
-            yield f"{address}/webhook/event/default"
-        finally:
-            for worker in started:
-                worker.terminate()
-            for worker in started:
-                worker.wait(45)
+    with ExitStack() as processes:
+        processes.enter_context(running(*serve, env=env))
+        for _ in range(workers):
+            processes.enter_context(running(*work, env=env))
+        _wait(address + ("/readyz" if workers else "/healthz"))
+        yield f"{address}/webhook/event/default", lambda: _count_events(database_url)
+
+
+def _count_events(database_url: str) -> int:
+    question = "SELECT count(*) FROM events_event"
+    if database_url.startswith("sqlite"):
+        with closing(sqlite3.connect(database_url.removeprefix("sqlite:///"))) as connection:
+            return int(connection.execute(question).fetchone()[0])
+    with psycopg.connect(database_url) as connection:
+        return int(connection.execute(question).fetchone()[0])  # type: ignore[index]
 
 
 def load(url: str, **options: object) -> dict[str, float]:

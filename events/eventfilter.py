@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields
 from datetime import datetime, timedelta
 from functools import cached_property
+from unicodedata import category
 from urllib.parse import urlencode
 
 from django.db.models import Q, QuerySet
@@ -51,7 +52,7 @@ class EventFilter:
     @classmethod
     def from_query(cls, params: Mapping[str, str]) -> "EventFilter":
         """From `request.GET`, or from what `as_json` gave; other parameters are left alone. Raises FilterError."""
-        chosen = {field.name: str(params.get(field.name) or "").strip() for field in fields(cls)}
+        chosen = {field.name: " ".join(str(params.get(field.name) or "").split()) for field in fields(cls)}
         for name, value in chosen.items():
             if problem := _problem(name, value):
                 raise FilterError(problem)
@@ -201,7 +202,7 @@ def _problem(name: str, value: str) -> str:
         return gettext("What you search for is too long: at most %(count)d characters.") % {
             "count": PHRASE_LENGTH if name == "q" else ID_LENGTH
         }
-    if not value.isprintable():
+    if any(category(character) in ("Cc", "Cs") for character in value):
         return gettext("Control characters cannot be searched for.")
     if name in CHOICES and value not in CHOICES[name]:
         return gettext("The filter does not know “%(value)s”.") % {"value": value}

@@ -16,7 +16,7 @@ TOKENS_ASKED = 16  # of a long phrase: more make the answer no better, the text 
 
 _CJK = "\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uac00-\ud7af\uf900-\ufaff\U00020000-\U0003ffff"
 _RUN = re.compile(rf"(?P<cjk>[{_CJK}]+)|(?P<word>(?:(?![{_CJK}])[^\W_])+)")
-_ID = re.compile(r"[a-z]{2,5}_[A-Za-z0-9_-]+|(?=[A-Za-z_-]*[0-9])[A-Za-z0-9_-]{20,}")
+_ID = re.compile(r"(?:oc|ou|om|omt|cli)_[A-Za-z0-9_-]+|(?=[A-Za-z_-]*[0-9])[A-Za-z0-9_-]{20,}")
 _WORD_LIKE_AN_ID = re.compile(r"[A-Za-z0-9_-]{6,}")
 _SAME_IN_ALL = frozenset({"app_id", "tenant_key", "token"})
 

@@ -6,6 +6,8 @@ It is read after the webhook has answered, by the worker or by whoever searches 
 from collections import defaultdict
 from collections.abc import Iterable
 
+from django.db import IntegrityError, transaction
+
 from . import people
 from .envelope import text_at
 from .models import Bot, Event, EventText
@@ -16,8 +18,12 @@ BATCH = 500
 def read_new(limit: int = BATCH) -> int:
     """Reads up to `limit` events that nobody has read yet, the oldest first; how many there were."""
     events = list(EventText.objects.missing()[:limit])
+    try:
+        with transaction.atomic():
+            EventText.objects.add(events)
+    except IntegrityError:  # one of them was deleted meanwhile: the next round reads the others
+        return 0
     _learn(events)
-    EventText.objects.add(events)
     return len(events)
 
 

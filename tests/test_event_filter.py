@@ -79,6 +79,7 @@ def test_a_person_is_found_in_whatever_they_took_part(make_event):
         '"quoted"',
         "é",
         "!",
+        "林夏\u3000说",
     ],
 )
 def test_text_inside_the_payload_is_found_in_any_script(make_event, phrase):
@@ -198,6 +199,17 @@ def test_ids_and_texts_are_told_apart():
     assert texts_and_ids(payload) == ("ada lovelace", {"ou_Ada"})
     assert is_id("0a1b2c3d4e5f6a7b8c9d0")
     assert not is_id("internationalization-of-all")
+
+
+@pytest.mark.parametrize("word", ["max_retr", "on_call", "pay_fa"])
+def test_names_in_programs_are_texts_not_ids(make_event, word):
+    wanted = message(make_event, "max_retries of on_call and pay_failed")
+    assert found(q=word) == {wanted}
+
+
+def test_an_id_inside_a_text_is_found_whole(make_event):
+    wanted = message(make_event, "see oc_0123456789abcdef, please")
+    assert found(q="oc_0123456789abcdef") == {wanted}
 
 
 def test_a_long_phrase_asks_for_few_tokens():

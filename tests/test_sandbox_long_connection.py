@@ -226,7 +226,7 @@ def test_an_event_that_is_not_acknowledged_in_three_seconds_is_retried(
 ) -> None:
     client.answer = lambda frame: None
     event_id = join(person)
-    until(lambda: state(person, event_id) == "retrying", 10)
+    until(lambda: state(person, event_id) == "retrying")
     first = person.push(event_id)["tries"][0]
     assert (first["status"], first["error"]) == (None, "timeout")
     assert first["ms"] >= 3000
@@ -422,7 +422,7 @@ def test_a_half_open_socket_stays_open_and_dead_until_the_switch_is_off(
     client.send(Frame(33554678, frames.PING_OR_PONG, {"type": "ping"}))
     assert not client.socket.ping().wait(0.3)
     event_id = join(person)
-    until(lambda: state(person, event_id) == "retrying", 10)
+    until(lambda: state(person, event_id) == "retrying")
     assert client.frames.empty()
     person.http.delete("/faults")
     assert client.frame().headers["type"] == "pong"
@@ -551,7 +551,7 @@ def test_larksuites_client_pings_and_comes_back_after_a_drop(
     lark_person: Person, lark: Lark, room: tuple[str, str]
 ) -> None:
     connections = lark_person.sandbox.world.pusher.connections
-    until(lambda: connections.view()[0]["pings"] >= 2, 10)
+    until(lambda: connections.view()[0]["pings"] >= 2)
     connections.drop()
     assert lark.tells("reconnected", None)
     event_id = say(lark_person, room, "again")

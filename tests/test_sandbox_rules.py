@@ -240,6 +240,20 @@ def test_a_reply_with_the_same_uuid_is_sent_once(feishu: Feishu) -> None:
     assert replies[0]["data"]["message_id"] == replies[1]["data"]["message_id"]
 
 
+@pytest.mark.parametrize("kind", ["open_id", "union_id", "user_id", "email"])
+def test_a_person_is_reached_by_each_kind_of_id(feishu: Feishu, world: World, person: str, kind: str) -> None:
+    body = {"receive_id": world.must_person(person)[kind], "msg_type": "text", "content": '{"text": "hi"}'}
+    sent = feishu.call("POST", "/im/v1/messages", body, receive_id_type=kind)["data"]
+    chat = world.must_chat(sent["chat_id"])
+    assert (chat["mode"], chat["person"]) == ("p2p", person)
+
+
+def test_an_unknown_kind_of_id_is_refused(feishu: Feishu, person: str) -> None:
+    body = {"receive_id": person, "msg_type": "text", "content": '{"text": "hi"}'}
+    assert feishu.call("POST", "/im/v1/messages", body, receive_id_type="name")["code"] == 99992402
+    assert feishu.call("POST", "/im/v1/messages", body)["code"] == 99992402
+
+
 def test_a_divider_is_for_conversations_only(feishu: Feishu, person: str) -> None:
     content = json.dumps({"type": "divider", "params": {"divider_text": {"text": "new"}}})
     body = {"receive_id": person, "msg_type": "system", "content": content}

@@ -206,6 +206,7 @@ def test_the_platform_tab_shows_calls_and_pushes_and_filters_them(
     page.click(".tabs [data-tab=platform]")
     page.wait_for_selector("#calls >> text=unknown to the sandbox")
     page.wait_for_selector("#limits code:has-text('/im/v1/messages')")
+    page.wait_for_selector("#limits .gauge:has-text('支付值班') >> text=1/5")
     page.click("#pushes summary:has-text('im.chat.member.user.added_v1')")
     page.wait_for_selector("#pushes pre >> text=Tansy")
     page.fill("#calls-filter", "v9")

@@ -211,6 +211,38 @@ def test_what_people_do_is_recorded_and_plays_the_same_again(person: Person, app
     assert again[1]["parent_id"] == again[0]["message_id"]
 
 
+def test_a_group_that_was_there_is_recorded_as_it_was_before(person: Person) -> None:
+    chat_id = person.group(name="old", bot=False)
+    for name in ("Juniper", "Maple"):
+        person.post(f"/groups/{chat_id}/members", {"open_id": f"ou_{name}", "name": name})
+    recorded = []
+    for method, path, body in (
+        ("POST", "members", {"name": "Tansy"}),
+        ("DELETE", "members/ou_Juniper", None),
+        ("POST", "leave", {"open_id": "ou_Maple"}),
+        ("POST", "bot", None),
+    ):
+        person.post("/recording", {"on": True})
+        assert person.http.request(method, f"/groups/{chat_id}/{path}", json=body).is_success
+        first, second = read(person.post("/recording", {"on": False})["yaml"]).steps
+        recorded.append((sorted(first.values["members"]), first.values["bot"], second.verb))
+    assert recorded == [
+        (["Juniper", "Maple"], False, "join"),
+        (["Juniper", "Maple", "Tansy"], False, "remove"),
+        (["Maple", "Tansy"], False, "leave"),
+        (["Tansy"], False, "bot"),
+    ]
+
+
+def test_a_recording_that_fails_does_not_spoil_what_is_done(app: App, tmp_path: Path) -> None:
+    with SandboxServer(settings(app.url)) as sandbox:
+        person = Person(sandbox)
+        sandbox.recorder.start(path=tmp_path / "gone" / "file.yaml")
+        assert person.group().startswith("oc_")
+        assert person.http.get("/recording").json()["on"] is False
+        person.http.close()
+
+
 def test_the_command_plays_a_file_and_records_to_another(tmp_path: Path) -> None:
     drill, record, port = tmp_path / "drill.yaml", tmp_path / "record.yaml", free_port()
     drill.write_text(steps("group: {name: ops}"))

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from botconsole.sandbox.errors import PlatformError
 
 PER_SECOND, PER_MINUTE, PER_CHAT_AND_SECOND = 50, 1000, 5
+SHOWN_PEAKS = 20
 
 
 class TooOftenError(PlatformError):
@@ -27,6 +28,7 @@ class Limits:
         self.enabled, self.now = enabled, now
         self._calls: dict[str, deque[float]] = defaultdict(deque)
         self._messages: dict[str, deque[float]] = defaultdict(deque)
+        self._peaks: dict[str, tuple[float, int, int]] = {}
 
     def count_call(self, api: str) -> None:
         """One call of `api`; raises TooOftenError above 50 a second or 1000 a minute."""
@@ -47,8 +49,16 @@ class Limits:
         now, seen = self.now(), self._messages[about]
         _drop(seen, now - 1)
         if len(seen) >= most:
+            self._note_peak(about, now, most, most)
             raise PlatformError(code)
         seen.append(now)
+        self._note_peak(about, now, len(seen), most)
+
+    def _note_peak(self, about: str, now: float, count: int, most: int) -> None:
+        """The most that one second of the last minute had."""
+        at, highest, _ = self._peaks.get(about, (0.0, 0, most))
+        if count >= highest or at <= now - 60:
+            self._peaks[about] = (now, count, most)
 
     def gauges(self) -> list[dict[str, int | str]]:
         """For the page: how much of each limit the last minute and second used."""
@@ -63,7 +73,16 @@ class Limits:
             if seen and seen[-1] > now - 60
         ]
 
+    def peaks(self) -> list[dict[str, int | str]]:
+        """For the page: per chat or message, the fullest second of the last minute, the fullest first."""
+        self._peaks = {about: peak for about, peak in self._peaks.items() if peak[0] > self.now() - 60}
+        told: list[dict[str, int | str]] = [
+            {"about": about, "second": count, "most": most} for about, (_, count, most) in self._peaks.items()
+        ]
+        return sorted(told, key=lambda one: -int(one["second"]))[:SHOWN_PEAKS]
+
     def clear(self) -> None:
+        self._peaks.clear()
         self._calls.clear()
         self._messages.clear()
 

@@ -55,7 +55,13 @@ class Player:
         self._told = {"run": self._told["run"] + 1, "title": scenario.title}
         self._tell(state="playing", step=0, of=len(scenario.steps), line=0, error="")
         self._task = asyncio.create_task(self._play(scenario, {**scenario.variables, **given}))
+        self._task.add_done_callback(self._ended)
         return self._told
+
+    def _ended(self, task: asyncio.Task[None]) -> None:
+        """What nobody foresaw ends the scenario, too, and is told."""
+        if not task.cancelled() and task.exception() is not None:
+            self._tell(state="failed", error=f"line {self._told['line']}: {task.exception()!r}")
 
     def stop(self) -> Json:
         if self._task is not None and not self._task.done():
@@ -145,6 +151,8 @@ class Play:
         return found
 
     def message(self, label: str) -> Row:
+        if label not in self._labels:
+            raise LookupError(f"nothing was said as {label}")
         return self.world.must_message(self._labels[label])
 
     def cards(self, chat: Row) -> list[Row]:

@@ -1,7 +1,7 @@
 """Records what people do as the steps of a scenario: names in place of ids, so that it plays elsewhere."""
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from botconsole.sandbox import doings
@@ -45,9 +45,16 @@ class Recorder:
         build = _STEPS.get(call)
         if not self.is_on or build is None:
             return
-        step = build(self, where, body, told)
-        if step is None:
-            return
+        try:
+            if (step := build(self, where, body, told)) is not None:
+                self._keep(step, told)
+        except (LookupError, ValueError, OSError) as error:
+            # the deed is done, and whoever did it is not to hear of the recording's trouble
+            self.is_on = False
+            self.world.config.echo(f"sandbox  the recording ended: {error}")
+        self.world.changes.publish("state")
+
+    def _keep(self, step: Json, told: Json) -> None:
         now = self.world.clock.now()
         waited, self._last_at = round(now - self._last_at, 1), now
         self._add({"after": waited, **step} if waited >= 1 else step)
@@ -55,22 +62,27 @@ class Recorder:
             self._said[told["message_id"]] = self._steps[-1]
         if self._path is not None:
             self._path.write_text(self.text(), "utf-8")
-        self.world.changes.publish("state")
 
     def _add(self, step: Json) -> None:
         self._steps.append(step)
 
     # names
 
-    def chat(self, chat_id: str) -> str:
-        """How a chat is called in the file; one that was there before is introduced with its members first."""
+    def chat(
+        self, chat_id: str, came: Sequence[str] = (), went: Sequence[str] = (), bot_in: bool | None = None
+    ) -> str:
+        """How a chat is called in the file; one that was there before is introduced as it was before this deed.
+
+        `came` and `went` are the names of those who just did, `bot_in` whether the bot was inside until now.
+        """
         row = self.world.must_chat(chat_id)
         if row["mode"] == "p2p":
             return f"@{self.world.must_person(row['person'])['name']}"
-        self.introduce(row, row["name"])
+        members = [member["name"] for member in self.world.members(chat_id) if member["name"] not in came]
+        self.introduce(row, row["name"], [*members, *went], bool(row["bot_in"]) if bot_in is None else bot_in)
         return str(row["name"] or chat_id)
 
-    def introduce(self, chat: Row, name: str) -> None:
+    def introduce(self, chat: Row, name: str, members: list[str], bot_in: bool = True) -> None:
         """The step that makes a group which was there before; what the bot makes is waited for."""
         if chat["chat_id"] in self._known:
             return
@@ -79,9 +91,9 @@ class Recorder:
             self._add({"wait_for": {"in": name}})
             return
         told: Json = {"name": name or chat["chat_id"]}
-        if members := [member["name"] for member in self.world.members(chat["chat_id"])]:
+        if members:
             told["members"] = members
-        self._add({"group": told if chat["bot_in"] else {**told, "bot": False}})
+        self._add({"group": told if bot_in else {**told, "bot": False}})
 
     def knows(self, chat_id: str) -> None:
         self._known.add(chat_id)
@@ -112,23 +124,25 @@ def _group(recorder: Recorder, where: dict[str, str], body: Json, told: Json) ->
 def _join(recorder: Recorder, where: dict[str, str], body: Json, told: Json) -> Json:
     ids = told["open_ids"] if "open_ids" in told else [told["open_id"]]
     people = [recorder.person(open_id) for open_id in ids]
-    step = {"in": recorder.chat(where["chat_id"]), "people": people}
+    step = {"in": recorder.chat(where["chat_id"], came=people), "people": people}
     return {"join": {**step, "per_event": len(people)} if len(people) > 1 else step}
 
 
 def _remove(recorder: Recorder, where: dict[str, str], body: Json, told: Json) -> Json:
-    return {"remove": {"in": recorder.chat(where["chat_id"]), "who": recorder.person(where["open_id"])}}
+    who = recorder.person(where["open_id"])
+    return {"remove": {"in": recorder.chat(where["chat_id"], went=[who]), "who": who}}
 
 
 def _leave(recorder: Recorder, where: dict[str, str], body: Json, told: Json) -> Json | None:
     if not body.get("open_id"):
         return None
-    return {"leave": {"in": recorder.chat(where["chat_id"]), "by": recorder.person(body["open_id"])}}
+    by = recorder.person(body["open_id"])
+    return {"leave": {"in": recorder.chat(where["chat_id"], went=[by]), "by": by}}
 
 
 def _bot(inside: bool) -> "Builder":
     return lambda recorder, where, body, told: {
-        "bot": {"in": recorder.chat(where["chat_id"]), "inside": inside}
+        "bot": {"in": recorder.chat(where["chat_id"], bot_in=not inside), "inside": inside}
     }
 
 
@@ -138,7 +152,8 @@ def _rename(recorder: Recorder, where: dict[str, str], body: Json, told: Json) -
     if push is None or not body.get("name"):
         return None
     before = json.loads(push["payload"])["event"]["before_change"]["name"]
-    recorder.introduce(recorder.world.must_chat(where["chat_id"]), before)
+    members = [member["name"] for member in recorder.world.members(where["chat_id"])]
+    recorder.introduce(recorder.world.must_chat(where["chat_id"]), before, members)
     return {"rename": {"in": before, "name": body["name"]}}
 
 

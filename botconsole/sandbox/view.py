@@ -256,12 +256,20 @@ def state_view(world: World) -> Json:
         "switches": SWITCHES,
         "missing_scopes": world.missing_scopes,
         "limits": world.limits.gauges(),
+        "peaks": [_with_chat_name(one, chats) for one in world.limits.peaks()],
         "counts": {
             "calls": world.calls.count,
             "pushes": store.number("SELECT count(*) FROM pushes"),
             "unanswered": store.number("SELECT count(*) FROM pushes WHERE state IN ('retrying', 'gone')"),
         },
     }
+
+
+def _with_chat_name(peak: Json, chats: list[Row]) -> Json:
+    """A limit about a chat is told with the chat's name in place of its id."""
+    names = {chat["chat_id"]: chat["name"] for chat in chats if chat["name"]}
+    about = " ".join(names.get(word, word) for word in str(peak["about"]).split())
+    return {**peak, "about": about}
 
 
 def pushes_view(world: World, limit: int) -> Json:

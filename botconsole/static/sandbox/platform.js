@@ -22,7 +22,7 @@ export function show(state) {
   }, word(`fault_${name}`))));
   const lines = state.faults.map((fault) => faultLine(fault, state.switches));
   $("fault-list").replaceChildren(...(lines.length ? lines : [make("li", { class: "hint" }, word("none_active"))]));
-  drawLimits(state.limits);
+  drawLimits(state.limits, state.peaks);
   const unanswered = $("unanswered");
   unanswered.hidden = !state.counts.unanswered;
   unanswered.textContent = state.counts.unanswered;
@@ -52,10 +52,13 @@ function drawTransport(state) {
   $("drop").hidden = !lines.length;
 }
 
-function drawLimits(limits) {
+function drawLimits(limits, peaks) {
   const gauge = (value, most) => [make("meter", { min: 0, max: most, high: most * 0.8, value, "aria-label": `${value} / ${most}` }), make("span", { class: "number" }, `${value}/${most}`)];
   const lines = limits.map((one) => make("div", { class: "gauge" }, make("code", {}, one.api.replace("/open-apis", "")), ...gauge(one.second, 50), ...gauge(one.minute, 1000)));
   const head = make("div", { class: "gauge hint" }, make("span", {}, word("per_call")), make("span", { class: "over" }, word("second")), make("span", { class: "over" }, word("minute")));
+  const chats = peaks.map((one) => make("div", { class: "gauge" }, make("span", { class: "about-chat" }, one.about), ...gauge(one.second, one.most)));
+  const peak = make("div", { class: "gauge hint" }, make("span", {}, word("per_chat")), make("span", { class: "over" }, word("peak_second")));
+  if (chats.length) lines.push(peak, ...chats);
   $("limits").replaceChildren(...(lines.length ? [head, ...lines] : [make("p", { class: "hint" }, word("quiet"))]));
 }
 

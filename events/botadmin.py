@@ -4,8 +4,10 @@ from collections.abc import Callable
 from typing import Any
 
 from django.contrib import admin, messages
+from django.contrib.admin.widgets import RelatedFieldWidgetWrapper
 from django.core.exceptions import PermissionDenied
 from django.db.models import OuterRef, QuerySet, Subquery
+from django.forms import ModelChoiceField
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.shortcuts import get_object_or_404
 from django.urls import URLPattern, path, reverse
@@ -57,6 +59,7 @@ def setup_guide(bot: Bot | None) -> dict[str, Any]:
     return {
         "guide_id": bot.slug if bot else "",
         "guide_url": bot.webhook_url if bot else "",
+        "guide_listens": bool(bot) and bot.transport == Bot.Transport.LONG_CONNECTION,
         "guide_events": events,
         "guide_scopes": SCOPES_TO_ADD,
     }
@@ -129,6 +132,13 @@ class BotAdmin(admin.ModelAdmin[Bot]):
                 },
             ),
         )
+
+    def formfield_for_dbfield(self, db_field: Any, request: HttpRequest, **kwargs: Any) -> Any:
+        """Without pencil, plus and cross beside the other bot: a bot is not made, nor deleted, in passing."""
+        field = super().formfield_for_dbfield(db_field, request, **kwargs)
+        if isinstance(field, ModelChoiceField) and isinstance(field.widget, RelatedFieldWidgetWrapper):
+            field.widget = field.widget.widget
+        return field
 
     def get_changeform_initial_data(self, request: HttpRequest) -> dict[str, Any]:
         first = {} if Bot.objects.exists() else {"slug": "default"}

@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 from django.utils import timezone
+from django.utils.translation import override
 
 from events.connectionadmin import fleets
 from events.models import Bot, Connection
@@ -37,7 +38,8 @@ def connect(bot: Bot) -> Any:
 
 
 def only_fleet() -> Any:
-    (fleet,) = fleets(timezone.now())
+    with override("en"):
+        (fleet,) = fleets(timezone.now())
     return fleet
 
 

@@ -124,7 +124,9 @@ def test_many_events_are_counted_window_by_window(bot: Bot, heard: Any) -> None:
     heard(*(NOW - HOUR + timedelta(seconds=number) for number in range(75)))
     counted = Counted.lock()
     assert counted
-    assert [count_new(counted, NOW, window=10) for _ in range(3)] == [50, 25, 0]
+    assert count_new(counted, NOW, window=10) == 50  # five windows at most, the rest next time
+    while count_new(counted, NOW, window=10):
+        pass
     assert HourCount.objects.get().events == 75
 
 
@@ -308,6 +310,7 @@ def test_of_two_workers_one_watches_at_a_time(bot: Bot) -> None:
         finally:
             connection.close()
 
+    Counted.objects.create(pk=1)
     with transaction.atomic(), ThreadPoolExecutor(1) as pool:
         assert Counted.lock()
         assert pool.submit(other).result() == 0

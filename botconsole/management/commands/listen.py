@@ -52,17 +52,26 @@ def check_bot(slug: str) -> None:
 
 async def _listen(slugs: list[str]) -> list[str]:
     listener = Listener(slugs)
+
+    def stop() -> None:
+        listener.stop()
+        _end_soon()
+
     for number in (signal.SIGTERM, signal.SIGINT):
-        asyncio.get_running_loop().add_signal_handler(number, listener.stop)
+        asyncio.get_running_loop().add_signal_handler(number, stop)
     reasons = await listener.run()
-    # A thread that hangs in a handler must not keep the process alive, and deaf.
-    timer = threading.Timer(ENDS_WITHIN_SECONDS, _give_up)
-    timer.daemon = True
-    timer.start()
+    _end_soon()
     return reasons
 
 
+def _end_soon() -> None:
+    """A thread that hangs, in a handler or the database, must not keep the process alive, and deaf."""
+    timer = threading.Timer(ENDS_WITHIN_SECONDS, _give_up)
+    timer.daemon = True
+    timer.start()
+
+
 def _give_up() -> None:
-    sys.stderr.write("a handler does not end: leaving it behind\n")
+    sys.stderr.write("a thread does not end: leaving it behind\n")
     sys.stderr.flush()
     os._exit(1)

@@ -46,7 +46,12 @@ class Command(BaseCommand):
         self.stdout.write(f"bot {bot.slug}: {change}")
         for template in templates:
             self.stdout.write(f"welcome template made: {template.name} ({template.get_trigger_display()})")
-        self.stdout.write(f"request URL for events and callbacks: {bot.webhook_url}")
+        if bot.transport == Bot.Transport.LONG_CONNECTION:
+            self.stdout.write(
+                "events and callbacks by long connection: keep running  python manage.py listen"
+            )
+        else:
+            self.stdout.write(f"request URL for events and callbacks: {bot.webhook_url}")
 
     def _save(self, slug: str, chosen: Mapping[str, str]) -> tuple[Bot, str]:
         bot = Bot.objects.filter(slug=slug).first() or Bot(slug=slug, name=slug)

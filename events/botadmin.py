@@ -59,7 +59,7 @@ def setup_guide(bot: Bot | None) -> dict[str, Any]:
     return {
         "guide_id": bot.slug if bot else "",
         "guide_url": bot.webhook_url if bot else "",
-        "guide_listens": bool(bot) and bot.transport == Bot.Transport.LONG_CONNECTION,
+        "guide_listens": bot is not None and bot.transport == Bot.Transport.LONG_CONNECTION,
         "guide_events": events,
         "guide_scopes": SCOPES_TO_ADD,
     }

@@ -47,12 +47,15 @@ MENU: tuple[tuple[Text, str], ...] = (
     (_("Services"), "incidents.service"),
     (_("Reminders"), "incidents.reminderrule"),
     (_("Bots"), "events.bot"),
+    (_("Setup check"), "events.checkup"),
     (_("Listeners"), "events.connection"),
     (_("Refused requests"), "events.refusal"),
     (_("API keys"), "botconsole.apikey"),
     (_("Users"), "auth.user"),
     (_("Groups"), "auth.group"),
 )
+# Pages that whoever may look at another model's may look at.
+SEEN_WITH = {"events.replay": "event", "events.checkup": "bot"}
 ROWS_WATCHED = 50_000  # failures further back than this are history, and counting them would be slow
 NEWEST_EVENTS = 10
 NEWEST_FAILURES = 5
@@ -130,8 +133,7 @@ class ConsoleAdminSite(AdminSite):
 
     def may_see(self, request: HttpRequest, label: str) -> bool:
         app, model = label.split(".")
-        if label == "events.replay":
-            model = "event"  # who may look at events may look at their replays
+        model = SEEN_WITH.get(label, model)
         return request.user.has_perm(f"{app}.view_{model}") or request.user.has_perm(f"{app}.change_{model}")
 
     def app_index(  # type: ignore[override]

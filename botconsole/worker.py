@@ -12,7 +12,7 @@ from django.conf import settings
 from django.db import InterfaceError, OperationalError, close_old_connections, connection
 from django.utils import timezone
 
-from events import replay
+from events import doctor, replay
 from events.beside import Beside
 from events.deaf import watch
 from events.delivery import Delivery
@@ -45,6 +45,7 @@ class Worker:
         self._exports = Exporting()
         self._pruning = Pruning()
         self._replays = Beside("replay", replay.is_due, replay.run_due)
+        self._doctor = Beside("doctor", doctor.is_due, doctor.run_due)
         self.left_behind = False  # whether threads still wait for Feishu although the worker has ended
         self._said_so = 0.0
         self._started_at = timezone.now()
@@ -58,6 +59,7 @@ class Worker:
             "exports": (1, self._exports.step),
             "expire": (600, lambda: Export.objects.expire(timezone.now())),
             "replays": (1, self._replays.step),
+            "doctor": (1, self._doctor.step),
             "read": (1, read_new),
             "names": (2, lambda: ask_wanted(timezone.now())),
             "prune": (1, lambda: self._pruning.step(timezone.now())),
@@ -84,6 +86,7 @@ class Worker:
             or self._delivery.throttled
             or self._exports.run_due()
             or self._replays.run_due()
+            or self._doctor.run_due()
             or read_new()
             or ask_wanted(timezone.now())
         ):
@@ -95,6 +98,7 @@ class Worker:
         self._stopping.set()
         self._exports.stop()
         self._replays.stop()
+        self._doctor.stop()
         self._wake.set()
 
     def _finish(self) -> None:
@@ -112,6 +116,7 @@ class Worker:
         self._guarded(self._delivery.leave)
         self._exports.close()
         self._replays.close()
+        self._doctor.close()
 
     def _turn(self) -> int:
         """One round of what is due, each guarded for itself, then of delivery; how much that moved."""

@@ -10,8 +10,9 @@ from django.utils.translation import gettext_lazy as _
 
 from . import connectionadmin  # noqa: F401 - registers the fleet page
 from .adminrows import ReadOnlyAdmin, moment
+from .doctoradmin import CheckupAdmin
 from .eventadmin import EventAdmin
-from .models import Event, OutboxItem, Refusal, Replay
+from .models import Checkup, Event, OutboxItem, Refusal, Replay
 from .outboxadmin import OutboxAdmin
 from .replayadmin import ReplayAdmin
 from .words import refusal_words
@@ -19,6 +20,7 @@ from .words import refusal_words
 admin.site.register(Event, EventAdmin)
 admin.site.register(OutboxItem, OutboxAdmin)
 admin.site.register(Replay, ReplayAdmin)
+admin.site.register(Checkup, CheckupAdmin)
 
 
 @admin.register(Refusal)

@@ -21,36 +21,13 @@ from django.views.decorators.debug import sensitive_post_parameters
 from django.views.decorators.http import require_POST
 
 from .adminrows import moment, pill
+from .features import EVENTS_TO_ADD, SCOPES_TO_ADD
 from .forms import RETENTION, SECRETS, BotForm, secret_state, secrets_problem
 from .models import Bot, Event
 from .sending import page_of, probe_at_once
-from .words import EVENT_TYPES, Text, refusal_words
+from .words import EVENT_TYPES, refusal_words
 
 REFUSALS_SHOWN = 20
-
-# What to add in Feishu's developer console, and any one scope that allows it.
-EVENTS_TO_ADD = (
-    ("im.chat.member.user.added_v1", "im:chat:readonly"),
-    ("im.chat.member.bot.added_v1", "im:chat:readonly"),
-    ("im.chat.access_event.bot_p2p_chat_entered_v1", ""),
-    ("p2p_chat_create", ""),
-    ("im.message.receive_v1", "im:message.group_at_msg:readonly"),
-    ("im.message.recalled_v1", "im:message:readonly"),
-    ("im.message.reaction.created_v1", "im:message.reactions:read"),
-    ("im.chat.member.user.deleted_v1", "im:chat:readonly"),
-    ("im.chat.member.bot.deleted_v1", "im:chat:readonly"),
-    ("im.chat.updated_v1", "im:chat:readonly"),
-    ("im.chat.disbanded_v1", "im:chat:readonly"),
-    ("card.action.trigger", ""),
-)
-SCOPES_TO_ADD: tuple[tuple[str, Text], ...] = (
-    ("im:message:send_as_bot", _("send messages")),
-    ("im:chat:readonly", _("learn who joins a group")),
-    ("im:chat", _("make the chats of incidents")),
-    ("im:message.group_msg", _("keep the whole timeline of incidents")),
-    ("im:resource", _("images and files of incidents")),
-    ("contact:contact.base:readonly", _("names of people")),
-)
 
 
 def setup_guide(bot: Bot | None) -> dict[str, Any]:

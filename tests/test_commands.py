@@ -122,6 +122,7 @@ def test_without_its_key_a_secret_says_what_to_do(bot: Bot, settings: Any) -> No
 # --- check_feishu ---------------------------------------------------------------------------------------
 @pytest.mark.django_db(transaction=True)
 def test_check_feishu_says_who_the_bot_is(bot: Bot, sandbox: Any) -> None:
+    Heartbeat.objects.beat("worker", "here", 1, timezone.now())
     assert "OpsBot" in run("check_feishu")
 
 

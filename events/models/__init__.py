@@ -1,6 +1,7 @@
 """What is stored of bots, of the events they receive and of the calls they make; the verbs live on the rows."""
 
 from .bot import REFUSALS_KEPT, Bot, Refusal, default_domain
+from .checkup import Checkup
 from .connection import MOST_CONNECTIONS, Connection
 from .event import (
     DELIVERY_TIMES_KEPT,
@@ -40,6 +41,7 @@ __all__ = [
     "Attempt",
     "Bot",
     "Chat",
+    "Checkup",
     "Circuit",
     "Connection",
     "Counted",

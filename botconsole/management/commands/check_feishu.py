@@ -1,44 +1,49 @@
-"""`manage.py check_feishu`: asks Feishu who each bot is; the quickest way to know that the credentials are right."""
+"""`manage.py check_feishu`: the checks of the console's page, here and now; what is wrong, and what to click."""
 
 from argparse import ArgumentParser
+from collections.abc import Mapping
+from dataclasses import asdict
 from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError
 
-from events.codes import explain
-from events.feishu import FeishuClient, FeishuError
+from events import doctor
+from events.doctorwords import CHECKS, advice_of, link_of, text_of
 from events.models import Bot
-from events.sealed import UnsealError
+
+SIGNS = {"ok": "ok  ", "warn": "look", "fail": "BAD "}
 
 
 class Command(BaseCommand):
-    help = "Calls Feishu with each bot's credentials and says what it answers."
+    help = (
+        "Checks each bot's credentials, keys, events and scopes, and the console itself: database, clock, worker,"
+        " listeners, outbox. Exit codes: 0 nothing is bad (there may be something to look at), 1 something is."
+    )
 
     def add_arguments(self, parser: ArgumentParser) -> None:
-        parser.add_argument("--bot", metavar="SLUG", help="only this bot")
+        parser.add_argument("--bot", metavar="SLUG", help="only this bot, and not the console itself")
 
     def handle(self, *args: Any, **options: Any) -> None:
-        bots = Bot.objects.filter(slug=options["bot"]) if options["bot"] else Bot.objects.all()
+        slug = options["bot"]
+        bots = list(Bot.objects.filter(slug=slug) if slug else Bot.objects.order_by("name"))
         if not bots:
             raise CommandError("No such bot. Create one with: python manage.py setup_bot")
-        failures = [bot.slug for bot in bots if not self._check(bot)]
-        if failures:
-            raise CommandError(f"not working: {', '.join(failures)}")
+        bad = [bot.slug for bot in bots if self._tell(bot.slug, bot, doctor.examine(bot))]
+        if not slug and self._tell("botconsole", None, doctor.examine_console()):
+            bad.append("botconsole")
+        if bad:
+            raise CommandError(f"not working: {', '.join(bad)}")
 
-    def _check(self, bot: Bot) -> bool:
-        try:
-            info = FeishuClient(bot.app_id, bot.app_secret.reveal(), bot.domain).bot_info()
-        except UnsealError as error:
-            self.stdout.write(f"{bot.slug}: {error}")
-            return False
-        except FeishuError as error:
-            explanation = explain(error.code)
-            code = "" if error.code is None else f" {error.code}"
-            self.stdout.write(
-                f"{bot.slug}:{code} {error.message}. {explanation.meaning}. {explanation.advice}"
-            )
-            return False
-        self.stdout.write(
-            f"{bot.slug}: {bot.domain} knows it as “{info.get('app_name', '')}” ({info.get('open_id', '')})"
-        )
-        return True
+    def _tell(self, name: str, bot: Bot | None, findings: list[doctor.Finding]) -> bool:
+        """Writes the findings; whether one of them is bad."""
+        self.stdout.write(f"{name}:")
+        for finding in findings:
+            self._line(asdict(finding), bot)
+        return any(finding.level == doctor.FAIL for finding in findings)
+
+    def _line(self, finding: Mapping[str, Any], bot: Bot | None) -> None:
+        self.stdout.write(f"  {SIGNS[finding['level']]} {CHECKS[finding['check']]}: {text_of(finding)}")
+        if finding["level"] != doctor.OK:
+            for what in (advice_of(finding), link_of(finding, bot)):
+                if what:
+                    self.stdout.write(f"       {what}")

@@ -283,7 +283,12 @@ def test_the_command_makes_the_same_checks(bot: Bot, sandbox: Any) -> None:
     with translation.override("en"):
         call_command("check_feishu", "--bot", "default", stdout=out)
     said = out.getvalue()
-    for line in ("Credentials: Feishu gives a token", "Challenge: http", "Last event: No event", "PUBLIC_URL"):
+    for line in (
+        "Credentials: Feishu gives a token",
+        "Challenge: http",
+        "Last event: No event",
+        "PUBLIC_URL",
+    ):
         assert line in said
     Bot.objects.update(app_secret=Bot(app_secret="wrong").app_secret)
     with pytest.raises(CommandError, match="not working: default"):

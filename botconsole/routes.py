@@ -43,6 +43,7 @@ REPLAYS: Mapping[Handler, str | None] = {
     handlers.message: None,  # the timeline's entry, never the command
     handlers.recalled: None,
     handlers.reacted: None,
+    tickets.keep_ticket: None,  # the newest stays
     handlers.bot_added: THE_CHAT_HAS_MOVED_ON,
     handlers.disbanded: THE_CHAT_HAS_MOVED_ON,
     handlers.renamed: THE_CHAT_HAS_MOVED_ON,

@@ -22,6 +22,7 @@ from .feishu import FeishuClient, FeishuError
 from .models import (
     SEEN_LATELY,
     SIMULATED,
+    AppTicket,
     Attempt,
     Bot,
     Checkup,
@@ -32,6 +33,7 @@ from .models import (
     default_domain,
 )
 from .sealed import UnsealError
+from .tokens import store_app
 
 OK, WARN, FAIL = "ok", "warn", "fail"
 FEISHU, LARK = "https://open.feishu.cn", "https://open.larksuite.com"
@@ -75,7 +77,10 @@ class Patient:
             self.error = error
 
     def client(self, domain: str) -> FeishuClient:
-        return FeishuClient(self.bot.app_id, self.bot.app_secret.reveal(), domain)
+        bot, secret = self.bot, self.bot.app_secret.reveal()
+        known = bot.events.exclude(tenant_key="").exclude(transport=SIMULATED).order_by("-pk")
+        tenant = known.values_list("tenant_key", flat=True).first() or ""
+        return FeishuClient(bot.app_id, secret, domain, 1, store_app(bot, tenant, AppTicket.objects.of(bot)))
 
     @property
     def code(self) -> int | None:
@@ -97,16 +102,14 @@ def credentials(patient: Patient) -> Findings:
         yield Finding("credentials", OK, "credentials_right", {"name": str(patient.info.get("app_name", ""))})
     elif isinstance(error, UnsealError):
         yield Finding("credentials", FAIL, "secret_unreadable")
-    elif patient.code is None:
+    elif error.code is None and error.http_status is None:
         yield Finding(
             "credentials", FAIL, "feishu_unreachable", {"domain": patient.bot.domain, "why": error.message}
         )
     elif patient.code in WRONG_CREDENTIALS:
         yield Finding("credentials", FAIL, "credentials_wrong", {"code": patient.code})
     else:
-        yield Finding(
-            "credentials", FAIL, "credentials_refused", {"code": patient.code, "why": error.message}
-        )
+        yield Finding("credentials", FAIL, "credentials_refused", {"code": error.code, "why": error.message})
 
 
 def enabled(patient: Patient) -> Findings:

@@ -24,7 +24,7 @@ from . import dispatch
 from .confidential import Reader, hidden_from
 from .dispatch import Handler, Reaction, ignored, routes
 from .eventfilter import EventFilter
-from .models import AGAIN, Bot, Event, OutboxItem, PlannedCall, Replay, insert_once, storable
+from .models import AGAIN, Bot, Event, OutboxItem, PlannedCall, Priority, Replay, insert_once, storable
 from .outbox import uuid_of
 from .reading import catch_up
 from .running import Running, handling
@@ -81,7 +81,7 @@ class Replaying(Running):
     calls: list[Call] = field(default_factory=list)
 
     def queue(self, item: OutboxItem) -> OutboxItem | None:
-        item.replay = self.replay
+        item.replay, item.priority = self.replay, Priority.BULK  # what happens now goes first
         known = None if insert_once(item) else OutboxItem.objects.filter(key=item.key).first()
         state = NEW if known is None else self._once_more(item, known)
         if state:

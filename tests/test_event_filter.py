@@ -52,6 +52,17 @@ def test_a_filter_finds_what_fits_and_nothing_else(make_event, params, columns):
     assert found(**params) == {wanted}
 
 
+@pytest.mark.parametrize("rare", [{"status": "failed"}, {"delivery": "late"}, {"delivery": "again"}])
+def test_rare_events_are_narrowed_by_bot_chat_and_type(make_event, bot, rare):
+    columns = {"status": "failed", "late": True, "deliveries": 2}
+    wanted = make_event(chat_id="oc_100%", event_type="vendor.new_v9", **columns)
+    make_event(event_type="vendor.new_v9", **columns)
+    make_event(chat_id="oc_100%", **columns)
+    make_event(chat_id="oc_100%", event_type="vendor.new_v9")
+    narrowed = {**rare, "bot": str(bot.pk), "chat": "oc_100%"}
+    assert found(**narrowed, type="vendor.new_v9") == found(**narrowed, type="other") == {wanted}
+
+
 def test_a_filter_of_one_bot_finds_only_its_events(make_event, bot):
     event = make_event()
     assert found(bot=str(bot.pk)) == {event}

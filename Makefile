@@ -8,6 +8,8 @@ PORT ?= 8000
 SANDBOX_PORT ?= 8001
 ARGS ?=
 PYTHON := .venv/bin/python
+# Tests take their turns on all cores; PARALLEL= runs them one by one (for a debugger).
+PARALLEL ?= --numprocesses auto --dist worksteal
 # What is checked is the checkout, not the settings of whoever runs the check.
 CHECKING := ENV_FILE=/dev/null DATABASE_URL=sqlite:///:memory: \
             SECRET_KEY=only-for-checks-0123456789-abcdefghijklmnopqrstuvwxyz-ABCDEFGH
@@ -57,11 +59,11 @@ test: test-sqlite test-postgresql
 
 # The browser tests run once, on PostgreSQL; so do the tests that only it can pass (marked postgres).
 test-sqlite: setup
-	TEST_DATABASE=sqlite $(PYTHON) -m pytest -m "not postgres and not browser" $(ARGS)
+	TEST_DATABASE=sqlite $(PYTHON) -m pytest $(PARALLEL) -m "not postgres and not browser" $(ARGS)
 
 test-postgresql: setup
 	bin/need postgresql chromium fonts-noto-cjk libatomic1 faketime  # libatomic1 for Playwright's driver
-	TEST_DATABASE=postgresql $(PYTHON) -m pytest $(ARGS)
+	TEST_DATABASE=postgresql $(PYTHON) -m pytest $(PARALLEL) $(ARGS)
 
 messages: setup
 	bin/need gettext

@@ -54,13 +54,14 @@ class Plan:
 # --- New rows and lost ones ---------------------------------------------------------------------------------
 def line_up(now: datetime) -> int:
     """Puts rows that were queued (or queued once more) into their lanes; how many."""
-    new = OutboxItem.objects.filter(status=OutboxItem.Status.PENDING, lined_up=False).order_by("pk")
+    new = OutboxItem.objects.filter(status=OutboxItem.Status.PENDING, lined_up=False)
+    new = new.order_by("priority", "pk")  # what is urgent does not wait until ten thousand others are lined up
     if not new.exists():  # on SQLite, a transaction takes the one place of a writer
         return 0
     with transaction.atomic():
         items = list(new.select_for_update(skip_locked=True)[:LINED_UP_AT_ONCE])
         lanes: dict[tuple[int, str], list[OutboxItem]] = defaultdict(list)
-        for item in items:
+        for item in sorted(items, key=lambda item: item.pk):
             lanes[item.bot_id, item.target].append(item)
         if lanes:
             _upsert(lanes, now)

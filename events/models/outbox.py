@@ -155,7 +155,7 @@ class OutboxItem(models.Model):
         ordering = ("-pk",)
         indexes = (
             models.Index(
-                fields=("id",),
+                fields=("priority", "id"),
                 condition=Q(status="pending", lined_up=False),
                 name="outbox_to_line_up",
             ),

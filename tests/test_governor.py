@@ -1,0 +1,315 @@
+"""Feishu's limits as arithmetic, and what rows do about them: priorities, merging, pause, circuit, gone targets."""
+
+from datetime import datetime, timedelta
+from typing import Any
+
+import pytest
+import requests
+from django.db import connection
+from django.db.models import Subquery
+from django.utils import timezone
+
+from botconsole.worker import Worker
+from events import lanes, outbox
+from events.models import Bot, Circuit, Lane, OutboxItem, Priority, Quota
+from events.quota import MINUTE, PER_MINUTE, PER_SECOND, RECOVERY_SECONDS, Ledger, Wish
+from tests.outbox_claims import claim
+
+Status = OutboxItem.Status
+CARD = {
+    "schema": "2.0",
+    "config": {"update_multi": True},
+    "body": {"elements": [{"tag": "markdown", "content": "hi"}]},
+}
+START = 1_800_000_000.0
+
+
+def endless(most: int) -> int:
+    return most
+
+
+def spend(ledger: Ledger, now: float, calls: int, **wish: Any) -> int:
+    """A worker that asks again and again until it gets nothing more at this time; how many calls it may make."""
+    total = 0
+    while got := ledger.grant(now, Wish("a", calls - total, **wish), endless).tokens:
+        total += got
+    return total
+
+
+# --- The minute ---------------------------------------------------------------------------------------------
+def test_a_minute_has_a_thousand_calls_and_no_more() -> None:
+    ledger = Ledger()
+    assert spend(ledger, START, 5000, urgent=True) == PER_MINUTE
+
+
+def test_a_burst_leaves_two_calls_for_every_second_until_the_first_come_back() -> None:
+    ledger = Ledger()
+    spend(ledger, START, 5000)
+    assert PER_MINUTE - ledger.used() == int(MINUTE * 2)
+    ledger.expire(START + 30)
+    assert spend(ledger, START + 30, 5000) == 60
+
+
+def test_what_is_urgent_takes_what_a_burst_left() -> None:
+    ledger = Ledger()
+    spend(ledger, START, 5000)
+    assert ledger.grant(START, Wish("b", 1, urgent=True), endless).tokens == 1
+
+
+def test_a_burst_that_fits_into_the_minute_goes_out_whole() -> None:
+    ledger = Ledger()
+    assert ledger.grant(START, Wish("a", PER_MINUTE), lambda most: min(most, PER_MINUTE)).tokens == PER_MINUTE
+
+
+def test_calls_come_back_after_their_minute_and_not_before() -> None:
+    ledger = Ledger()
+    spend(ledger, START, PER_MINUTE, urgent=True)
+    ledger.expire(START + 60)
+    assert spend(ledger, START + 60, 1, urgent=True) == 0
+    ledger.expire(START + MINUTE + 0.5)
+    assert spend(ledger, START + MINUTE + 0.5, 1, urgent=True) == 1
+
+
+def test_calls_that_were_not_made_are_given_back() -> None:
+    ledger = Ledger()
+    grant = ledger.grant(START, Wish("a", 20), endless)
+    ledger.give_back(grant.bucket, 15)
+    assert ledger.used() == 5
+
+
+# --- The second -----------------------------------------------------------------------------------------------
+def test_one_worker_gets_the_whole_second_but_one_call() -> None:
+    assert Ledger().grant(START, Wish("a", 16, more=True), endless).cap == PER_SECOND - 1
+
+
+def test_workers_that_want_more_than_there_is_come_to_equal_shares() -> None:
+    ledger, caps = Ledger(), {"a": 0, "b": 0, "c": 0}
+    for _ in range(4):
+        for worker, cap in caps.items():
+            caps[worker] = ledger.grant(START, Wish(worker, 16, hot=cap, more=True), endless).cap
+    assert max(caps.values()) - min(caps.values()) <= 1
+    assert sum(share["calls"] for share in ledger.shares.values()) <= PER_SECOND
+
+
+def test_what_is_urgent_gets_the_call_that_is_kept() -> None:
+    ledger = Ledger()
+    ledger.grant(START, Wish("a", 16, more=True), endless)
+    assert ledger.grant(START, Wish("b", 1, urgent=True), endless).cap == 1
+    assert sum(share["calls"] for share in ledger.shares.values()) == PER_SECOND
+
+
+def test_a_share_that_nobody_renews_is_free_again() -> None:
+    ledger = Ledger()
+    ledger.grant(START, Wish("dead", 16, hot=49, more=True), endless)
+    ledger.expire(START + 5)
+    assert ledger.grant(START + 5, Wish("a", 16, more=True), endless).cap == PER_SECOND - 1
+
+
+# --- Too often ------------------------------------------------------------------------------------------------
+def test_after_too_often_all_wait_as_asked_then_do_half_and_recover() -> None:
+    ledger = Ledger()
+    ledger.slow_down(START, 30)
+    ledger.slow_down(START + 0.1, 30)  # many calls were in flight
+    assert ledger.grant(START + 29, Wish("a", 1, urgent=True), endless).blocked
+    assert ledger.grant(START + 31, Wish("a", 1), endless).tokens == 1
+    assert 0.5 <= ledger.strength(START + 31) < 0.6
+    assert ledger.strength(START + RECOVERY_SECONDS) == 1
+
+
+# --- Priorities -------------------------------------------------------------------------------------------------
+@pytest.mark.django_db
+def test_the_most_urgent_goes_first_whoever_came_first(bot: Bot) -> None:
+    for word in ("bulk", "welcome", "test", "answer", "inc"):
+        outbox.send_text(bot, chat_id=f"oc_{word}", markup="x", key=f"{word}:1")
+    assert [item.key for item in claim(9, timezone.now())] == [
+        "inc:1", "answer:1", "test:1", "welcome:1", "bulk:1"
+    ]  # fmt: skip
+
+
+@pytest.mark.django_db
+def test_an_urgent_row_makes_what_is_before_it_in_its_chat_urgent_too(bot: Bot) -> None:
+    outbox.send_text(bot, chat_id="oc_1", markup="x", key="welcome:1")
+    outbox.send_text(bot, chat_id="oc_2", markup="x", key="welcome:2")
+    outbox.send_text(bot, chat_id="oc_2", markup="x", key="inc:1")
+    assert [item.key for item in claim(1, timezone.now())] == ["welcome:2"]
+    assert Lane.objects.get(target="oc_2").priority == Priority.INCIDENT
+
+
+# --- Merging ----------------------------------------------------------------------------------------------------
+def patch(bot: Bot, number: int, **row: Any) -> None:
+    card = {**CARD, "body": {"elements": [{"tag": "markdown", "content": str(number)}]}}
+    outbox.patch_card(bot, chat_id="oc_1", message_id="om_1", card=card, key=f"patch:{number}", **row)
+
+
+def statuses() -> dict[str, str]:
+    return dict(OutboxItem.objects.values_list("key", "status"))
+
+
+@pytest.mark.django_db
+def test_of_many_patches_of_a_card_the_last_goes_out_in_the_place_of_the_first(bot: Bot) -> None:
+    patch(bot, 1)
+    outbox.send_text(bot, chat_id="oc_1", markup="x", key="line")
+    patch(bot, 2)
+    patch(bot, 3)
+    assert [item.key for item in claim(9, timezone.now())] == ["patch:3"]
+    assert statuses() == {
+        "patch:1": Status.SUPERSEDED,
+        "line": Status.PENDING,
+        "patch:2": Status.SUPERSEDED,
+        "patch:3": Status.SENDING,
+    }
+    newest = OutboxItem.objects.get(key="patch:3")
+    assert OutboxItem.objects.get(key="patch:1").result == {"superseded_by": newest.pk}
+
+
+@pytest.mark.django_db
+def test_a_patch_in_flight_is_left_alone_and_the_newest_follows_it(bot: Bot) -> None:
+    patch(bot, 1)
+    (sent,) = claim(9, timezone.now())
+    patch(bot, 2)
+    patch(bot, 3)
+    assert claim(9, timezone.now()) == []
+    lane = lanes.lane_of(sent)
+    assert lane is not None
+    OutboxItem.objects.filter(pk=sent.pk).update(status=Status.SENT)
+    lanes.release(lane, sent, timezone.now(), timezone.now())
+    assert [item.key for item in claim(9, timezone.now())] == ["patch:3"]
+    assert statuses()["patch:1"] == Status.SENT
+
+
+@pytest.mark.django_db
+def test_patches_of_different_chains_are_not_merged(bot: Bot) -> None:
+    patch(bot, 1, step="incident.patch")
+    patch(bot, 2)
+    assert [item.key for item in claim(9, timezone.now())] == ["patch:1"]
+
+
+@pytest.mark.django_db
+def test_several_reminders_become_the_last_one_which_keeps_its_place(bot: Bot) -> None:
+    for key in ("remind:1", "remind:2"):
+        outbox.send_text(bot, chat_id="oc_1", markup=key, key=key, merge_key="reminder")
+    outbox.send_text(bot, chat_id="oc_1", markup="x", key="line")
+    assert claim(9, timezone.now()) == []  # the first is superseded, the lane goes on
+    assert [item.key for item in claim(9, timezone.now())] == ["remind:2"]
+    assert statuses()["remind:1"] == Status.SUPERSEDED
+
+
+@pytest.mark.django_db
+def test_a_reminder_that_may_have_arrived_is_not_called_superseded(bot: Bot) -> None:
+    for key in ("remind:1", "remind:2"):
+        outbox.send_text(bot, chat_id="oc_1", markup=key, key=key, merge_key="reminder")
+    OutboxItem.objects.filter(key="remind:1").update(unsure=True)
+    assert [item.key for item in claim(9, timezone.now())] == ["remind:1"]
+
+
+# --- Pause, circuit, gone targets ---------------------------------------------------------------------------------
+def group(sandbox: Any, **fields: Any) -> str:
+    body = {"name": "g", **fields}
+    answer = requests.post(f"{sandbox.url}/_sandbox/groups", json=body, timeout=5)
+    return str(answer.json()["chat_id"])
+
+
+def fault(sandbox: Any, **fields: Any) -> None:
+    requests.post(f"{sandbox.url}/_sandbox/faults", json=fields, timeout=5).raise_for_status()
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_paused_bot_sends_nothing_and_everything_when_it_goes_on(bot: Bot, sandbox: Any) -> None:
+    outbox.send_text(bot, chat_id=group(sandbox), markup="x", key="a")
+    bot.pause_sending()
+    Worker().run_once()
+    assert statuses() == {"a": Status.PENDING}
+    bot.resume_sending()
+    Worker().run_once()
+    assert statuses() == {"a": Status.SENT}
+
+
+@pytest.mark.django_db(transaction=True)
+def test_refused_credentials_cost_one_call_and_no_tries_and_drain_when_they_are_right(
+    bot: Bot, sandbox: Any
+) -> None:
+    right = bot.app_secret.reveal()
+    bot.app_secret = "wrong"
+    bot.save()
+    for number in range(20):
+        outbox.send_text(bot, chat_id=group(sandbox), markup="x", key=f"k{number}")
+    Worker().run_once()
+    assert set(OutboxItem.objects.values_list("status", "attempt_count")) == {(Status.PENDING, 0)}
+    assert Circuit.objects.get().error_code == 10014
+    bot.app_secret = right
+    bot.save()
+    Circuit.objects.update(next_probe_at=timezone.now())
+    Worker().run_once()
+    Worker().run_once()
+    assert set(OutboxItem.objects.values_list("status", flat=True)) == {Status.SENT}
+    assert Circuit.objects.get().opened_at is None
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_feishu_that_is_down_is_probed_by_one_call_at_growing_intervals(bot: Bot) -> None:
+    for number in range(20):  # to an address where nobody listens
+        outbox.send_text(bot, chat_id=f"oc_{number}", markup="x", key=f"k{number}")
+    Worker().run_once()
+    OutboxItem.objects.hurry(timezone.now())
+    before = tries()
+    waits: list[timedelta] = []
+    for _ in range(3):
+        Circuit.objects.update(next_probe_at=timezone.now())
+        asked = timezone.now()
+        Worker().run_once()
+        waits.append(next_probe() - asked)
+    assert tries() == before + 3
+    assert waits == sorted(waits)
+    assert max(OutboxItem.objects.values_list("attempt_count", flat=True)) <= 1
+
+
+def tries() -> int:
+    return sum(item.attempts.count() for item in OutboxItem.objects.all())
+
+
+def next_probe() -> datetime:
+    at = Circuit.objects.get().next_probe_at
+    assert at is not None
+    return at
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_chat_without_the_bot_fails_what_waits_for_it_at_once_with_the_reason(
+    bot: Bot, sandbox: Any
+) -> None:
+    chat_id = group(sandbox, bot=False)
+    for number in range(3):
+        outbox.send_text(bot, chat_id=chat_id, markup="x", key=f"k{number}")
+    Worker().run_once()
+    found = OutboxItem.objects.order_by("pk").values_list("status", "error_code", "attempt_count")
+    assert list(found) == [("failed", 230002, 1), ("failed", 230002, 0), ("failed", 230002, 0)]
+
+
+@pytest.mark.django_db(transaction=True)
+def test_too_often_makes_the_app_wait_and_slow_down(bot: Bot, sandbox: Any) -> None:
+    fault(sandbox, code=99991400, times=1, path="/messages")
+    outbox.send_text(bot, chat_id=group(sandbox), markup="x", key="a")
+    Worker().run_once()
+    state = Quota.objects.get(call="send_message").state
+    assert state["strength_then"] == 0.5
+    assert state["blocked_until"] > timezone.now().timestamp() - 10
+
+
+# --- The plan -----------------------------------------------------------------------------------------------------
+@pytest.mark.postgres
+@pytest.mark.django_db
+def test_claiming_reads_no_more_of_a_hundred_thousand_lanes_than_it_takes(bot: Bot) -> None:
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "INSERT INTO events_lane (bot_id, target, call, priority, due_at, busy, lease, answered)"
+            " SELECT %s, 'oc_' || n, 'send_message', 40, now() - n * interval '1 second', false, '', '{}'"
+            " FROM generate_series(1, 20000) n",
+            [bot.pk],
+        )
+        cursor.execute("ANALYZE events_lane")
+    due = Lane.objects.due(timezone.now(), bot.pk, "send_message", Priority.WELCOME)
+    plan = due.annotate(item_id=Subquery(lanes._next_item(timezone.now())))[:16].explain()
+    assert "lane_due" in plan
+    assert "outbox_order" in plan or "outbox_urgency" in plan
+    assert "Sort" not in plan
+    assert "Seq Scan" not in plan

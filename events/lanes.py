@@ -55,7 +55,9 @@ class Plan:
 def line_up(now: datetime) -> int:
     """Puts rows that were queued (or queued once more) into their lanes; how many."""
     new = OutboxItem.objects.filter(status=OutboxItem.Status.PENDING, lined_up=False)
-    new = new.order_by("priority", "pk")  # what is urgent does not wait until ten thousand others are lined up
+    new = new.order_by(
+        "priority", "pk"
+    )  # what is urgent does not wait until ten thousand others are lined up
     if not new.exists():  # on SQLite, a transaction takes the one place of a writer
         return 0
     with transaction.atomic():

@@ -228,7 +228,7 @@ def test_the_list_takes_the_same_few_queries_for_any_number_of_templates(operato
     few = queries_of(operator, LIST)
     for number in range(20):
         WelcomeTemplate.objects.create(bot=template.bot, name=f"T{number}", card="{}", enabled=False)
-    assert queries_of(operator, LIST) == few == 8
+    assert queries_of(operator, LIST) == few == 9
 
 
 def test_all_templates_are_reachable_only_with_permission(nobody, template):

@@ -66,7 +66,7 @@ FEATURES: Mapping[str, Feature] = {
     "presses": Feature(_("Buttons on cards"), ("card.action.trigger",), ()),
     "incident_chats": Feature(
         _("The chats of incidents"),
-        ("im.chat.disbanded_v1",),
+        ("im.chat.updated_v1",),
         ("im:chat", "im:resource", "contact:contact.base:readonly"),
     ),
 }

@@ -146,7 +146,10 @@ def types() -> dict[str, str]:
 def envelope(bot: Bot, event_type: str, told: Told, by: str) -> Envelope:
     """The event as if Feishu had pushed it now; raises RefusedError where Feishu's would be refused."""
     payload = {**PAYLOADS.get(event_type, _other)(told), **told.more}
-    event_id, tenant = f"sim_{uuid.uuid4().hex}", {"app_id": bot.app_id, "tenant_key": "simulated"}
+    event_id, tenant = (
+        f"sim_{uuid.uuid4().hex}",
+        {"app_id": bot.app_id, "tenant_key": Event.objects.tenant_of(bot, told.chat_id)},
+    )
     if event_type in V1_TYPES:
         head = {"ts": f"{time.time():.6f}", "uuid": event_id, "type": "event_callback"}
         document = {**head, "event": {**tenant, **payload, "type": event_type}}

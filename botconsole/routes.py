@@ -71,6 +71,7 @@ CONFIDENTIAL: Sequence[Rule] = (confidential.private_incidents,)
 PRIORITIES: Mapping[str, Priority] = {
     "inc": Priority.INCIDENT,
     "deaf": Priority.INCIDENT,  # the alarm about a bot that hears nothing
+    "hears": Priority.INCIDENT,  # and its end
     "answer": Priority.ANSWER,
     "bot": Priority.ANSWER,  # who we are: commands wait for it
     "person": Priority.ANSWER,  # a name on a card or in a timeline

@@ -118,7 +118,7 @@ class Delivery:
         lanes.line_up(now)
         groups = Lane.objects.groups()
         if not groups:
-            return 0
+            return lanes.find_astray() if self._is_time_for("astray", TIDY_SECONDS) else 0
         if self._is_time_for("bots", BOTS_SECONDS):
             bots = Bot.objects.filter(enabled=True, paused=False).select_related("circuit")
             self._circuits = {bot.pk: getattr(bot, "circuit", None) for bot in bots}

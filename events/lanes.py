@@ -124,12 +124,16 @@ def _record_lost_try(item: OutboxItem, now: datetime) -> None:
 
 
 def tidy(now: datetime) -> int:
-    """Deletes lanes with nothing left to send; lines up again what has none (a database that was restored)."""
+    """Deletes lanes with nothing left to send, and frees those whose row was deleted while it was sent."""
     Lane.objects.filter(busy=True, due_at__lt=now - 2 * LEASE).update(busy=False, lease="", due_at=now)
+    return Lane.objects.filter(busy=False, call="", due_at__lt=now).delete()[0]
+
+
+def find_astray() -> int:
+    """Lines rows up again that wait without a lane, as after a restored database; for when nothing else waits."""
     lanes = Lane.objects.filter(bot=OuterRef("bot"), target=OuterRef("target")).values("pk")
     astray = OutboxItem.objects.filter(status=OutboxItem.Status.PENDING, lined_up=True)
-    astray.alias(lane=Subquery(lanes[:1])).filter(lane=None).update(lined_up=False)
-    return Lane.objects.filter(busy=False, call="", due_at__lt=now).delete()[0]
+    return astray.alias(lane=Subquery(lanes[:1])).filter(lane=None).update(lined_up=False)
 
 
 # --- Claiming -----------------------------------------------------------------------------------------------

@@ -202,6 +202,15 @@ def test_a_reminder_that_may_have_arrived_is_not_called_superseded(bot: Bot) -> 
     assert [item.key for item in claim(9, timezone.now())] == ["remind:1"]
 
 
+@pytest.mark.django_db(transaction=True)
+def test_a_row_that_has_lost_its_lane_is_sent_all_the_same(bot: Bot, sandbox: Any) -> None:
+    outbox.send_text(bot, chat_id=group(sandbox), markup="x", key="a")
+    lanes.line_up(timezone.now())
+    Lane.objects.all().delete()
+    Worker().run_once()
+    assert statuses() == {"a": Status.SENT}
+
+
 # --- Pause, circuit, gone targets ---------------------------------------------------------------------------------
 def group(sandbox: Any, **fields: Any) -> str:
     body = {"name": "g", **fields}

@@ -19,7 +19,7 @@ from events.models import Bot, Event, OutboxItem, Replay
 from templates.starters import make_starters
 from tests.feishu_events import member_joined
 
-MANY = 600
+MANY = 1000
 TYPE = "im.chat.member.user.added_v1"
 Start = Callable[..., "subprocess.Popen[str]"]
 

@@ -19,8 +19,8 @@ from tests.fleet import Chats, Fleet, HalvingProxy, unsent, wait_for
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.postgres]
 
 # By hand, as in the issue: FLEET_DELIVERIES=2000 FLEET_KILLS=50 make test-postgresql ARGS=tests/test_fleet.py
-DELIVERIES = int(os.environ.get("FLEET_DELIVERIES", "240"))
-KILLS = int(os.environ.get("FLEET_KILLS", "5"))
+DELIVERIES = int(os.environ.get("FLEET_DELIVERIES", "150"))
+KILLS = int(os.environ.get("FLEET_KILLS", "4"))
 
 Start = Callable[..., Fleet]
 

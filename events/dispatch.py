@@ -20,6 +20,7 @@ from .running import Running, handling
 log = logging.getLogger(__name__)
 
 NO_HANDLER, BOT_DISABLED = "no handler for this type", "the bot is disabled"
+NOTHING_TO_DO = "nothing to do"  # there are handlers, but the event concerns none
 
 
 @dataclass(frozen=True)
@@ -132,7 +133,7 @@ def _react(event: Event) -> Reaction:
         if (reaction := handler(event)) is not None:
             return reaction
     event.handler = ""
-    return ignored(NO_HANDLER)
+    return ignored(NOTHING_TO_DO if routes().get(event.event_type) else NO_HANDLER)
 
 
 def name_of(handler: Handler) -> str:

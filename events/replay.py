@@ -177,7 +177,7 @@ def _react(event: Event) -> Reaction:
         if reaction is not None:
             return reaction
     event.handler = ""
-    return ignored(dispatch.NO_HANDLER)
+    return ignored(dispatch.NOTHING_TO_DO if routes().get(event.event_type) else dispatch.NO_HANDLER)
 
 
 def _would_react(handler: Handler, event: Event) -> bool:

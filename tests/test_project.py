@@ -167,3 +167,18 @@ def test_ci_calls_only_what_a_developer_calls() -> None:
 def test_our_pushes_are_encrypted_as_feishu_documents_it() -> None:
     documented = "P37w+VZImNgPEO1RBhJ6RtKl7n6zymIbEG1pReEzghk="
     assert feishu_events.encrypt("hello world", "test key", base64.b64decode(documented)[:16]) == documented
+
+
+def test_what_a_handler_says_of_itself_is_worded_for_the_operator() -> None:
+    from events.words import OUTCOMES
+
+    said = re.compile(r'(?:handled|ignored|return left_out)\(\s*f?"([^"]+)"')
+    texts = {
+        re.sub(r"\{[^}]+\}", "INC-1", text)
+        for package in ("events", "incidents", "templates")
+        for path in (ROOT / package).rglob("*.py")
+        for text in said.findall(path.read_text())
+    }
+    assert len(texts) > 15
+    unknown = {text for text in texts if not any(re.fullmatch(pattern, text) for pattern, _ in OUTCOMES)}
+    assert unknown - {"INC-1 on INC-1", "INC-1: INC-1 already"} == set()

@@ -1,5 +1,6 @@
 """The control API's other half: what the platform tab shows and switches, scenarios, recording, reset."""
 
+import re
 from dataclasses import asdict
 
 from starlette.requests import Request
@@ -17,7 +18,7 @@ WHAT = ("events", "callbacks")
 
 def number(request: Request, name: str, default: int) -> int:
     text = request.query_params.get(name) or str(default)
-    if not (text.isascii() and text.isdigit()):
+    if not re.fullmatch(r"[0-9]{1,15}", text):
         raise WrongError(f"{name} must be a whole number")
     return int(text)
 

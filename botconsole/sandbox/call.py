@@ -1,5 +1,6 @@
 """One call to the API as the endpoints see it, with the checks they share: types, lengths, paging."""
 
+import re
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -69,7 +70,7 @@ class Call:
         token = self.query.get("page_token") or ""
         if not token:
             return 0
-        if not token.startswith("pt_") or not (token.isascii() and token[3:].isdigit()):
+        if not re.fullmatch(r"pt_[0-9]{1,15}", token):
             raise invalid("page_token", "page_token is invalid")
         return int(token[3:])
 

@@ -10,7 +10,7 @@ from botconsole.sandbox import cardtags
 from botconsole.sandbox.errors import PlatformError, card_error
 
 Json = dict[str, Any]
-LARGEST_BYTES, MOST_ELEMENTS, DEEPEST_COLUMNS = 30 * 1024, 200, 5
+LARGEST_BYTES, MOST_ELEMENTS, DEEPEST_COLUMNS, DEEPEST_JSON = 30 * 1024, 200, 5, 100
 ELEMENT_ID = re.compile(r"[A-Za-z][A-Za-z0-9_]{0,19}")
 AT = re.compile(r"<(?:at|person)\s+(?:id|ids|user_id|open_id)\s*=\s*[\"']?([^\"'>\s/]*)", re.IGNORECASE)
 AT_EMAIL = re.compile(r"<at\s+email\s*=\s*[\"']?([^\"'>\s/]*)", re.IGNORECASE)
@@ -79,6 +79,8 @@ class CardRules:
         self._ids.clear()
         if not card:
             return
+        if _too_deep(card):
+            raise card_error(200621, "parse card json err, nested too deep", "ROOT")
         if card.get("type") == "template" or (card.get("type") == "card" and "data" in card):
             raise card_error(
                 200380, "template is not exist or unpublished, the sandbox has none", str(card.get("type"))
@@ -101,7 +103,7 @@ class CardRules:
         if "body" in card:
             raise card_error(200621, "parse card json err, body belongs to schema 2.0", "ROOT -> body")
         for path, node in walk({key: card[key] for key in ("elements", "i18n_elements") if key in card}):
-            if "tag" in node and node["tag"] not in cardtags.FIRST_SCHEMA:
+            if "tag" in node and not _among(node["tag"], cardtags.FIRST_SCHEMA):
                 raise card_error(200621, f"parse card json err, unsupported tag {node['tag']}", path)
             if node.get("tag") == "form":
                 self._form(path, node)
@@ -123,7 +125,7 @@ class CardRules:
 
     def _header(self, header: Json) -> None:
         self._known("ROOT -> header", header, cardtags.HEADER)
-        if header.get("template", "default") not in cardtags.TEMPLATES:
+        if not _among(header.get("template", "default"), cardtags.TEMPLATES):
             raise card_error(200621, "parse card json err, unknown template", str(header["template"]))
         tags = header.get("text_tag_list", [])
         if not isinstance(tags, list) or len(tags) > 3:
@@ -167,7 +169,7 @@ class CardRules:
             self._elements(path, element, (*inside, str(tag)))
 
     def _columns(self, path: str, element: Json, inside: tuple[str, ...]) -> None:
-        for index, column in enumerate(element.get("columns") or []):
+        for index, column in enumerate(_list(element.get("columns"))):
             where = f"{path} -> columns -> [{index}]"
             if not isinstance(column, dict) or column.get("tag") != "column":
                 raise card_error(200621, "parse card json err, a column_set holds columns", where)
@@ -208,11 +210,14 @@ class CardRules:
 
     def _form(self, path: str, form: Json) -> None:
         """Every field of a form has its own name, and one button sends it."""
-        names = [node.get("name") for _, node in walk(form) if node.get("tag") in cardtags.ALWAYS_FIELDS]
-        if not form.get("name") or not all(names) or len(set(names)) != len(names):
+        names = [
+            node.get("name") for _, node in walk(form) if _among(node.get("tag"), cardtags.ALWAYS_FIELDS)
+        ]
+        good = all(isinstance(name, str) and name for name in (form.get("name"), *names))
+        if not good or len(set(names)) != len(names):
             raise card_error(200530, "form component name is empty or not unique", path)
-        kinds = {node.get("form_action_type") or node.get("action_type") for _, node in walk(form)}
-        if not kinds & {"submit", "form_submit"}:
+        kinds = [node.get("form_action_type") or node.get("action_type") for _, node in walk(form)]
+        if not any(kind in ("submit", "form_submit") for kind in kinds):
             raise card_error(200530, "a form needs a button with form_action_type submit", path)
 
     def _references(self, path: str, node: Json) -> None:
@@ -254,6 +259,23 @@ def _object(parent: Json, key: str, path: str) -> Json:
     if not isinstance(found, dict):
         raise card_error(200621, "parse card json err, an object is expected", f"{path} -> {key}")
     return found
+
+
+def _among(value: Any, known: frozenset[str]) -> bool:
+    return isinstance(value, str) and value in known
+
+
+def _too_deep(node: Any) -> bool:
+    """Whether more than 100 lists and objects are inside each other: nobody could draw that."""
+    level = [node]
+    for _ in range(DEEPEST_JSON):
+        level = [
+            inner
+            for one in level
+            if isinstance(one, dict | list)
+            for inner in (one.values() if isinstance(one, dict) else one)
+        ]
+    return bool(level)
 
 
 def _list(value: Any) -> list[Any]:

@@ -217,7 +217,7 @@ def _acknowledged(frame: Frame, ms: int) -> Answer:
     try:
         said = json.loads(frame.payload)
         code, data = int(said["code"]), said.get("data") or ""
-    except (ValueError, KeyError, TypeError, AttributeError):
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
         return Answer(500, ms, frame.payload, error="the acknowledgement cannot be read")
     try:
         return Answer(code, ms, base64.b64decode(data, validate=True))

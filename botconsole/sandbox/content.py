@@ -147,7 +147,8 @@ def degraded(content: str) -> str:
     """The card as history gives it without card_msg_content_type: a title and lines of texts and buttons."""
     card = json.loads(content)
     header, body = card.get("header"), card.get("body")
-    title = header.get("title", {}).get("content", "") if isinstance(header, dict) else ""
+    title = header.get("title") if isinstance(header, dict) else None
+    title = title.get("content", "") if isinstance(title, dict) else ""
     elements = (body if isinstance(body, dict) else card).get("elements") or []
     lines = [line for element in elements if (line := _line(element))]
     return json.dumps({"title": title, "elements": lines}, ensure_ascii=False)

@@ -36,8 +36,8 @@ def _answering(handler: Handler, name: str) -> Callable[[Request], Awaitable[Res
             return JSONResponse({"error": str(error.args[0] if error.args else error)}, 404)
         except (WrongError, PressError, FaultError) as error:
             return JSONResponse({"error": str(error)}, 400)
-        except (UnicodeError, OverflowError, sqlite3.IntegrityError) as error:
-            # what no store can keep: half a surrogate pair, a number beyond 64 bits, an id taken twice
+        except (UnicodeError, OverflowError, RecursionError, sqlite3.IntegrityError) as error:
+            # what no store can keep: half a surrogate pair, more than 64 bits, a tower of lists, an id taken twice
             return JSONResponse({"error": f"a value cannot be stored: {error}"}, 400)
         return told if isinstance(told, Response) else JSONResponse(told)
 

@@ -71,7 +71,8 @@ def _label(part: Json) -> list[Any]:
 
 def callback_value(element: Json) -> Any:
     """The value of its callback behaviour, or (1.0) its own; None if it calls nobody back."""
-    for behavior in element.get("behaviors") or []:
+    behaviors = element.get("behaviors")
+    for behavior in behaviors if isinstance(behaviors, list) else []:
         if isinstance(behavior, dict) and behavior.get("type") == "callback":
             return behavior.get("value", {})
     return element.get("value")
@@ -157,7 +158,7 @@ def judge(world: World, card: Json, answer: Answer) -> tuple[int, Json]:
         return NO_ANSWER.get(answer.error, 200080), {}
     try:
         said = json.loads(answer.body) if answer.body.strip() else {}
-    except ValueError:
+    except (ValueError, RecursionError):
         said = None
     if answer.status != 200:
         return 200671, said if isinstance(said, dict) else {}

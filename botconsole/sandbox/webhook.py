@@ -94,7 +94,7 @@ class Webhook:
             return f"the answer has HTTP status {answer.status}, not 200"
         try:
             said = json.loads(answer.body)
-        except ValueError:
+        except (ValueError, RecursionError):
             return "the answer is not JSON"
         good = isinstance(said, dict) and said.get("challenge") == word
         return "" if good else "the answer does not repeat the challenge"

@@ -1,7 +1,7 @@
 """What of the event log and the outbox a reader may not see: whatever belongs to somebody's private matter.
 
-Whose that is, only the packages above know: CONFIDENTIAL in the routes. `Event.objects.readable_by(reader)` and
-`OutboxItem.objects.readable_by(reader)` ask here; every page, file and API that shows contents begins with them.
+Whose that is, only the packages above know: CONFIDENTIAL in the routes. `readable_by(reader)` of events, of the outbox
+and of chats (their names) asks here; every page, file and API that shows contents begins with them.
 """
 
 from __future__ import annotations
@@ -28,6 +28,7 @@ class Hidden:
 
     events: Q
     outbox: Q
+    chats: Q
 
 
 Rule = Callable[[Reader], Hidden | None]  # None: nothing is kept from this reader

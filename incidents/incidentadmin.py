@@ -21,7 +21,7 @@ from django.utils.translation import gettext_lazy as _
 from django.views.decorators.http import require_POST
 
 from events.adminrows import ReadOnlyAdmin, pill, two_lines
-from events.models import Bot, Event, Person
+from events.models import Bot, Chat, Person
 
 from .forms import ImportForm, IncidentForm
 from .incidentfilters import AgeFilter
@@ -36,7 +36,7 @@ from .incidentpage import (
     state_of,
     status_mark,
 )
-from .models import Incident, Responder, Service, StepError
+from .models import FormerChat, Incident, Responder, Service, StepError
 from .names import known_people, leads_of, name_of, who_was_first
 from .preview import preview
 from .verbs import VERBS, VerbForm
@@ -109,9 +109,11 @@ class IncidentAdmin(ReadOnlyAdmin[Incident]):
 
     def _known_chats(self) -> list[tuple[str, str]]:
         """Chats to import from, but those of incidents: their names may be nobody else's business."""
-        taken = set(Incident.objects.exclude(chat_id="").values_list("chat_id", flat=True))
-        names = Event.objects.all().chat_names().items()
-        return [(chat_id, name) for chat_id, name in names if chat_id not in taken][:CHATS_OFFERED]
+        taken = Incident.objects.exclude(chat_id="").values("chat_id")
+        free = Chat.objects.exclude(chat_id__in=taken).exclude(
+            chat_id__in=FormerChat.objects.values("chat_id")
+        )
+        return list(free.newest_names(CHATS_OFFERED).items())
 
     @admin.display(description=_("number"), ordering="pk")
     def number(self, incident: Incident) -> str:

@@ -17,7 +17,7 @@ from django.views.decorators.http import require_POST
 
 from events.adminrows import moment, pill
 from events.cards import MAX_BYTES
-from events.models import Bot, Event
+from events.models import Bot, Chat
 
 from .forms import WelcomeTemplateForm
 from .models import Trigger, WelcomeTemplate
@@ -152,5 +152,5 @@ def variable_groups() -> list[tuple[str, str, list[tuple[str, str]]]]:
 
 
 def known_chats(user: Any) -> list[tuple[str, str]]:
-    """The chats last heard of, with their names, for those who write a list of chats."""
-    return list(Event.objects.readable_by(user).chat_names().items())[:CHATS_OFFERED]
+    """The chats that a bot met last, with their names, for those who write a list of chats."""
+    return list(Chat.objects.readable_by(user).newest_names(CHATS_OFFERED).items())

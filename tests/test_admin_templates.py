@@ -5,6 +5,7 @@ import random
 
 import pytest
 
+from events.reading import read_new
 from templates.models import WelcomeTemplate
 from templates.starters import make_starters, starter_card
 
@@ -214,6 +215,7 @@ def test_a_copy_is_saved_switched_off_under_a_name_of_its_own(operator, template
 
 def test_the_editor_offers_chats_from_the_event_log(operator, template, make_event):
     make_event()
+    read_new()
     assert 'data-chat="oc_team">Team<' in operator.get(page(template)).content.decode()
 
 

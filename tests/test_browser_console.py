@@ -3,6 +3,7 @@
 import pytest
 from django.contrib.auth.models import User
 
+from events.reading import read_new
 from templates.models import WelcomeTemplate
 from templates.starters import make_starters
 
@@ -110,6 +111,7 @@ def test_the_json_is_formatted_on_request(editor):
 
 def test_a_known_chat_is_added_by_a_click(console, live_server, template, make_event):
     make_event()
+    read_new()
     console.goto(f"{live_server.url}/admin/templates/welcometemplate/{template.pk}/change/")
     console.click("#known-chats summary")
     console.click("[data-chat=oc_team]")

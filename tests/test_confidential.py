@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 from django.test import Client
 
-from events.models import Event, OutboxItem, Replay
+from events.models import Chat, Event, OutboxItem, Replay
 from incidents.models import Actor, FormerChat, Incident, Responder, Via
 from tests.feishu_events import ADA, message_received
 from tests.incident_world import pressed
@@ -58,6 +58,15 @@ def test_no_list_and_no_search_shows_it_to_other_staff(private: Incident, staff:
         assert "whistle@" not in html
 
 
+def test_the_name_of_its_chat_is_not_told_to_who_filters_by_it(
+    private: Incident, staff: Client, insider: Client, bot: Any
+) -> None:
+    Chat.objects.create(bot=bot, chat_id=private.chat_id, name=SECRET)
+    page = f"{EVENTS}?chat={private.chat_id}"
+    assert SECRET not in staff.get(page).content.decode()
+    assert SECRET in insider.get(page).content.decode()
+
+
 def test_no_page_of_a_row_shows_it_to_other_staff(private: Incident, staff: Client) -> None:
     assert len(pages()) > 5
     assert {staff.get(page).status_code for page in pages()} == {302}  # as for a row that does not exist
@@ -105,7 +114,7 @@ def test_its_chat_is_not_offered_for_a_welcome_template(
     from templates.starters import make_starters
 
     make_starters(bot)
-    Event.objects.update(event_type="im.chat.member.bot.added_v1")
+    Chat.objects.create(bot=bot, chat_id=private.chat_id, name=SECRET)
     page = f"/admin/templates/welcometemplate/{WelcomeTemplate.objects.all()[0].pk}/change/"
     assert private.chat_id not in staff.get(page).content.decode()
     assert private.chat_id in insider.get(page).content.decode()
@@ -134,6 +143,19 @@ def test_other_staff_can_neither_replay_it_nor_see_what_a_replay_would_make_of_i
             replay = Replay.objects.latest("pk")
             assert replay.tried.get("events", 0) == found
             assert ("salaries" in html) is False or bool(found)
+
+
+def test_other_staff_does_not_read_which_calls_a_replay_would_make_for_it(
+    private: Incident, client_of: Any
+) -> None:
+    replay = Replay.objects.create(selection={"filter": {}}, status="tried")
+    event = Event.objects.filter(chat_id=private.chat_id)[0]
+    told = {"state": "new", "call": "send_message", "target": private.chat_id}
+    replay.planned.create(key="inc:secret", event=event.pk, **told)
+    url = f"/admin/events/replay/{replay.pk}/calls.csv"
+    for who, more, lines in (("other", [], 1), ("boss", ["view_private_incident"], 2)):
+        answer = client_of(who, [*STAFF, *more]).get(url)
+        assert len(b"".join(answer.streaming_content).splitlines()) == lines
 
 
 def test_other_staff_cannot_simulate_a_command_in_its_chat(

@@ -128,14 +128,6 @@ class EventQuerySet(models.QuerySet["Event"]):
         """Lets the worker run failed events once more; the number of rows."""
         return self.filter(status=Event.Status.FAILED).update(next_try_at=now)
 
-    def chat_names(self, newest: int = 500) -> dict[str, str]:
-        """chat_id -> the name last heard (or ""), from the newest of these events that can carry one."""
-        named = self.filter(event_type__in=Event.TYPES_WITH_CHAT_NAME).exclude(chat_id="").order_by("-pk")
-        names: dict[str, str] = {}
-        for chat_id, name in named.values_list("chat_id", "body__event__name")[:newest]:
-            names[chat_id] = names.get(chat_id) or (name if isinstance(name, str) else "")
-        return names
-
 
 # A redelivery's time goes to the end of the list; the list stops growing at DELIVERY_TIMES_KEPT.
 _APPEND_TIME = {

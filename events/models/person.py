@@ -9,6 +9,7 @@ from django.db.models import Q
 from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 
+from ..confidential import Reader, hidden_from
 from ..envelope import ID_LENGTH
 from .bot import Bot
 
@@ -49,6 +50,23 @@ class Person(Named):
         )
 
 
+class ChatQuerySet(models.QuerySet["Chat"]):
+    def readable_by(self, reader: Reader) -> ChatQuerySet:
+        """Without those whose name belongs to somebody's private matter (events.confidential)."""
+        rows = self
+        for hidden in hidden_from(reader):
+            rows = rows.exclude(hidden.chats)
+        return rows
+
+    def newest_names(self, most: int) -> dict[str, str]:
+        """chat_id -> name of the chats that a bot met last; what two bots are in counts once."""
+        newest = self.exclude(name="").order_by("-pk").values_list("chat_id", "name")[: 2 * most]
+        names: dict[str, str] = {}
+        for chat_id, name in newest:
+            names.setdefault(chat_id, name)
+        return dict(list(names.items())[:most])
+
+
 class Chat(Named):
     """A chat that a bot has heard of; the name is empty until an event or the chat API has told it."""
 
@@ -56,6 +74,8 @@ class Chat(Named):
 
     bot = models.ForeignKey(Bot, models.CASCADE, related_name="chats", verbose_name=_("bot"))
     chat_id = models.CharField(max_length=ID_LENGTH)
+
+    objects: ClassVar[ChatQuerySet] = ChatQuerySet.as_manager()  # type: ignore[assignment]
 
     class Meta:
         verbose_name = _("chat")

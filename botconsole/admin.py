@@ -23,10 +23,11 @@ from events.deaf import deaf_bots
 from events.eventrows import event_marks
 from events.forms import BotForm
 from events.models import SEEN_LATELY, Bot, Event, Heartbeat, OutboxItem, Refusal
-from events.naming import names_of_chats
+from events.naming import Naming, names_of_chats, naming
 from events.outboxadmin import outbox_line
 from events.sending import notices
-from events.words import event_words, outcome_words
+from events.sentences import headline
+from events.words import outcome_words
 from incidents.incidentpage import extra_marks, lasted, severity_mark, status_mark
 from incidents.models import Incident
 from templates.models import WelcomeTemplate
@@ -156,10 +157,7 @@ class ConsoleAdminSite(AdminSite):
                 **setup_guide(None),
             }
         if context["events_event"]:
-            overview |= {
-                "newest": newest_events(request.user),
-                "failed_events": newest_events(request.user, failed=True),
-            }
+            overview |= newest_events(request.user)
         if context["events_outboxitem"]:
             overview["failed_items"] = newest_unsendable(request.user)
         return super().index(request, {"title": _("Overview"), **overview, **(extra_context or {})})
@@ -203,20 +201,26 @@ def per_bot(rows: QuerySet[Any]) -> dict[int, int]:
     return dict(rows.order_by().values_list("bot").annotate(Count("pk")))
 
 
-def newest_events(user: Any, *, failed: bool = False) -> list[dict[str, Any]]:
-    """The newest events (or failures) as lines: [{"url", "at", "words", "marks", "outcome"}]."""
-    events = Event.objects.readable_by(user)
-    events = events.filter(status=Event.Status.FAILED) if failed else events
-    return [
-        {
-            "url": reverse("admin:events_event_change", args=[event.pk]),
-            "at": moment(event.received_at),
-            "words": event_words(event),
-            "marks": event_marks(event),
-            "outcome": outcome_words(event.summary),
-        }
-        for event in events.order_by("-pk")[: NEWEST_FAILURES if failed else NEWEST_EVENTS]
-    ]
+def newest_events(user: Any) -> dict[str, list[dict[str, Any]]]:
+    """The newest events and the newest failures, as lines."""
+    events = Event.objects.readable_by(user).order_by("-pk")
+    newest = list(events[:NEWEST_EVENTS])
+    failed = list(events.filter(status=Event.Status.FAILED)[:NEWEST_FAILURES])
+    names = naming([*newest, *failed])
+    return {
+        "newest": [event_line(event, names) for event in newest],
+        "failed_events": [event_line(event, names) for event in failed],
+    }
+
+
+def event_line(event: Event, names: Naming) -> dict[str, Any]:
+    return {
+        "url": reverse("admin:events_event_change", args=[event.pk]),
+        "at": moment(event.received_at),
+        "words": headline(event, names),
+        "marks": event_marks(event),
+        "outcome": outcome_words(event.summary),
+    }
 
 
 def unresolved_incidents(user: Any) -> dict[str, Any]:

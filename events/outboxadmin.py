@@ -23,8 +23,9 @@ from .cardview import draw
 from .codes import explain
 from .jsontree import tree
 from .models import Attempt, OutboxItem
-from .naming import names_of_chats
-from .words import CALLS, call_words, event_words, people_in, short_id
+from .naming import names_of_chats, naming
+from .sentences import headline
+from .words import CALLS, call_words, people_in, short_id
 
 
 class CallFilter(admin.SimpleListFilter):
@@ -151,7 +152,7 @@ class OutboxAdmin(ReadOnlyAdmin[OutboxItem]):
             "attempts": [(attempt, attempt_words(attempt)) for attempt in item.attempts.all()],
             "problem": error_words(item),
             "advice": explain(item.error_code).advice if failed else "",
-            "cause_words": event_words(item.cause, names.get(item.target, "")) if item.cause else "",
+            "cause_words": headline(item.cause, naming([item.cause])) if item.cause else "",
             "subject_url": admin_url(item.subject),
             "can_retry": failed and self.has_operate_permission(request),
         }

@@ -10,7 +10,7 @@ from django.utils.translation import gettext_lazy as _
 from .envelope import dig, text_at
 from .models import Event
 from .naming import Naming
-from .words import type_words
+from .words import people_words, type_words
 
 QUOTED = 120  # characters of a message
 Text = str | Promise
@@ -75,13 +75,20 @@ SENTENCES: Mapping[str, tuple[Text, Text]] = {
 }
 
 
+def headline(event: Event, names: Naming) -> str:
+    """The event in a few words: what happened, to whom, where."""
+    what = type_words(event.event_type) or event.event_type
+    who = people_words(list(names.people_in(event).values()))
+    where = names.chat(event.bot_id, event.chat_id) if event.chat_id else ""
+    return " · ".join(part for part in (what, who, where) if part)
+
+
 def sentence(event: Event, names: Naming) -> str:
     """The event in words; one of a kind that is not known is named, with who and where."""
+    if event.event_type not in SENTENCES:
+        return headline(event, names)
     people = names.people_in(event)
     chat = names.chat(event.bot_id, event.chat_id) if event.chat_id else ""
-    if event.event_type not in SENTENCES:
-        what = type_words(event.event_type) or event.event_type
-        return " · ".join(part for part in (what, "、".join(people.values()), chat) if part)
     actor = event.actor_open_id
     acted = bool(actor) and (list(people) != [actor] or "people" not in _with_actor(event))
     words = {

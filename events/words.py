@@ -4,7 +4,7 @@ Outcomes and refusals are stored in English, as the program said them; they are 
 """
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from django.utils.functional import Promise
@@ -194,11 +194,6 @@ def short_id(identifier: str) -> str:
     return identifier if len(identifier) <= 14 else f"{identifier[:5]}…{identifier[-6:]}"
 
 
-def chat_name(event: Event) -> str:
-    """The group's name, where the event carries it."""
-    return text_at(event.payload, "name") if event.event_type.startswith("im.chat.") else ""
-
-
 def people_in(event: Event) -> dict[str, str]:
     """open_id -> name (may be empty) of those the event is about: who joined, who wrote, who pressed."""
     users = event.payload.get("users")
@@ -214,17 +209,8 @@ def people_in(event: Event) -> dict[str, str]:
     return found
 
 
-def people_words(event: Event, limit: int = 3) -> str:
-    """The first few people by name, or by shortened id."""
-    people = [name or short_id(open_id) for open_id, name in people_in(event).items()]
-    more = len(people) - limit
-    names = "、".join(people[:limit])
-    return gettext("%(names)s and %(count)d more") % {"names": names, "count": more} if more > 0 else names
-
-
-def event_words(event: Event, chat: str = "") -> str:
-    """The whole event as one sentence: what happened, who, where."""
-    what = type_words(event.event_type) or event.event_type
-    who = people_words(event)
-    where = chat or chat_name(event) or short_id(event.chat_id)
-    return " · ".join(part for part in (what, who, where) if part)
+def people_words(names: Sequence[str], limit: int = 3) -> str:
+    """The first few people, and how many more there are."""
+    more = len(names) - limit
+    told = "、".join(names[:limit])
+    return gettext("%(names)s and %(count)d more") % {"names": told, "count": more} if more > 0 else told

@@ -4,6 +4,7 @@ import pytest
 from django.test import Client
 
 from events.models import Bot, Heartbeat, Refusal
+from events.reading import read_new
 from templates.starters import make_starters
 
 pytest_plugins = ["tests.admin_fixtures"]
@@ -38,6 +39,13 @@ def test_a_bot_that_works_shows_its_figures_instead(operator, bot, make_event):
     html = text_of(operator)
     assert "No event has come in yet" not in html
     assert "Someone joined a group · Ada · Team" in html
+
+
+def test_what_happened_is_told_with_names_not_ids(operator, bot, make_event):
+    make_event()
+    read_new()
+    make_event(event_type="im.message.receive_v1", body={"event": {}}, actor_open_id="ou_ada")
+    assert "A message came in · Ada · Team" in text_of(operator)
 
 
 def test_the_worker_being_away_is_said_and_its_return_too(operator, bot):

@@ -16,7 +16,7 @@ from django.utils.translation import gettext_lazy as _
 from .eventfilter import EventFilter, FilterError, checked_time, first_pk_at
 from .eventlist import LOOKED_THROUGH, Page, estimate, newest_key, page_of
 from .eventrows import event_lines
-from .models import BIGGEST_KEY, Bot, Chat, Event, Person
+from .models import BIGGEST_KEY, Bot, Chat, Event, EventText, Person
 from .reading import catch_up
 from .words import EVENT_TYPES, TRANSPORTS, short_id
 
@@ -27,7 +27,7 @@ class EventList(ChangeList):
     """What was chosen (`chosen`), what cannot be understood of it (`problem`), and the page of it (`page`)."""
 
     def __init__(self, request: HttpRequest, *args: Any) -> None:
-        self.problem = ""
+        self.problem, self.reader = "", request.user
         self.chosen = EventFilter()
         try:
             self.chosen = EventFilter.from_query(request.GET.dict())
@@ -67,6 +67,11 @@ class EventList(ChangeList):
     def is_compared(self) -> bool:
         """Whether a search is too short for the index of texts: then only the newest events are compared."""
         return bool(self.chosen.q) and not self.chosen.is_indexed and not self.chosen.known_ids
+
+    @property
+    def searchable_since(self) -> Any:
+        """How far back the index of texts reaches, where it does not hold all of the log yet."""
+        return EventText.objects.searchable_since() if self.chosen.reads_texts else None
 
     @property
     def looked_through(self) -> int:
@@ -113,15 +118,15 @@ class EventList(ChangeList):
             "statuses": Event.Status.choices,
             "transports": TRANSPORTS.items(),
             "deliveries": DELIVERY_WORDS.items(),
-            "chat_name": self._name_of(Chat, self.chosen.chat),
-            "person_name": self._name_of(Person, self.chosen.person),
+            "chat_name": self._name_of(Chat.objects.readable_by(self.reader), self.chosen.chat),
+            "person_name": self._name_of(Person.objects.all(), self.chosen.person),
             "unknown_type": self.chosen.type not in ("", "other", *EVENT_TYPES),
         }
 
-    def _name_of(self, model: type[Chat] | type[Person], identifier: str) -> str:
+    def _name_of(self, known: QuerySet[Any], identifier: str) -> str:
         if not identifier:
             return ""
-        rows = model._default_manager.filter(**{model.ID_FIELD: identifier}).exclude(name="")
+        rows = known.filter(**{known.model.ID_FIELD: identifier}).exclude(name="")
         return rows.values_list("name", flat=True).first() or short_id(identifier)
 
 

@@ -24,14 +24,17 @@ REFUSED_FOR = timedelta(hours=1)
 QUESTIONS = ("get_person", "get_chat")
 
 
-def remember(bot: Bot, names: Mapping[str, str]) -> None:
-    """Keeps `{open_id: name}`; writes only what is new, so that a busy chat costs one read."""
-    _keep(Person, bot, names)
+def remember(bot: Bot, names: Mapping[str, str], *, old: bool = False) -> None:
+    """Keeps `{open_id: name}`; writes only what is new, so that a busy chat costs one read.
+
+    `old` names are kept only of those who have none.
+    """
+    _keep(Person, bot, names, old)
 
 
-def remember_chats(bot: Bot, names: Mapping[str, str]) -> None:
+def remember_chats(bot: Bot, names: Mapping[str, str], *, old: bool = False) -> None:
     """Keeps `{chat_id: name}` likewise."""
-    _keep(Chat, bot, names)
+    _keep(Chat, bot, names, old)
 
 
 def names(bot: Bot, open_ids: Iterable[str]) -> dict[str, str]:
@@ -152,7 +155,7 @@ def names_in(event: Event) -> dict[str, str]:
     return {open_id: name for open_id, name in found.items() if open_id and name}
 
 
-def _keep(model: type[Person] | type[Chat], bot: Bot, names: Mapping[str, str]) -> None:
+def _keep(model: type[Person] | type[Chat], bot: Bot, names: Mapping[str, str], old: bool) -> None:
     wanted = {
         one: name.strip()[:NAME_LENGTH]
         for one, name in names.items()
@@ -163,7 +166,7 @@ def _keep(model: type[Person] | type[Chat], bot: Bot, names: Mapping[str, str]) 
     rows: list[Any] = [
         model(bot=bot, name=wanted[one], **{model.ID_FIELD: one})
         for one in sorted(wanted)
-        if known.get(one) != wanted[one]
+        if known.get(one) != wanted[one] and not (old and known.get(one))
     ]
     if rows:
         model._default_manager.bulk_create(

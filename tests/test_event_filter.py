@@ -10,7 +10,7 @@ from django.utils import timezone, translation
 
 from events.eventfilter import EventFilter, FilterError, first_pk_at
 from events.eventwords import asked_tokens, is_id, texts_and_ids
-from events.models import Chat, Event, EventText, Person
+from events.models import Chat, Event, EventText, Person, eventtext
 from events.reading import catch_up, read_new
 
 pytest_plugins = ["tests.admin_fixtures"]
@@ -189,6 +189,52 @@ def test_events_become_searchable_once_and_those_that_committed_late_too(make_ev
     read_new()
     EventText.objects.filter(pk=late.pk).delete()
     assert (read_new(), read_new()) == (1, 0)
+
+
+@pytest.fixture
+def old_log(make_event, monkeypatch):
+    """Six events from before there was an index, of which a round reads one; none is looked at again."""
+    monkeypatch.setattr(eventtext, "LOOKED_AT_AGAIN", 0)
+    return [message(make_event, "payment") for _ in range(6)]
+
+
+def test_of_a_log_without_an_index_the_newest_becomes_searchable_first(old_log, make_event):
+    since = []
+    for _ in old_log:
+        read_new(1)
+        since.append(EventText.objects.order_by("pk")[0].pk)
+    assert since == [event.pk for event in reversed(old_log)]
+    assert read_new(1) == 0
+
+
+def test_what_comes_while_an_old_log_is_read_goes_before_it(old_log, make_event):
+    read_new(1)
+    new = message(make_event, "payment")
+    read_new(1)
+    assert set(EventText.objects.values_list("pk", flat=True)) == {old_log[-1].pk, new.pk}
+
+
+def test_a_search_does_not_wait_for_an_old_log(old_log):
+    read_new(1)
+    catch_up()
+    assert EventText.objects.count() == 1
+
+
+def test_the_page_says_how_far_back_one_can_search(old_log, operator):
+    read_new(2)
+    note = "So far it reaches back to"
+    assert note in operator.get("/admin/events/event/?q=payment").content.decode()
+    assert note not in operator.get("/admin/events/event/").content.decode()
+    read_new()
+    assert note not in operator.get("/admin/events/event/?q=payment").content.decode()
+
+
+def test_an_old_name_does_not_replace_a_newer_one(bot, make_event, monkeypatch):
+    monkeypatch.setattr(eventtext, "LOOKED_AT_AGAIN", 0)
+    make_event(body={"event": {"name": "Old", "users": []}})
+    make_event(body={"event": {"name": "New", "users": []}})
+    assert (read_new(1), read_new(1)) == (1, 1)
+    assert Chat.objects.get().name == "New"
 
 
 def test_what_was_deleted_is_not_found(make_event):

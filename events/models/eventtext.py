@@ -7,6 +7,7 @@ FTS5 table (migration 0005); neither needs an extension.
 from __future__ import annotations
 
 from collections.abc import Iterable
+from datetime import datetime
 from typing import ClassVar
 
 from django.db import connection, models
@@ -25,13 +26,33 @@ STRETCHES_ASKED = 8
 LOOKED_AT_AGAIN = 2_000
 
 
+# Without what is not searched.
+_READ = Event.objects.only("bot", "event_type", "body", "chat_id", "actor_open_id")
+
+
 class EventTextQuerySet(models.QuerySet["EventText"]):
-    def missing(self) -> models.QuerySet[Event]:
-        """Events that are not searchable yet, the oldest first, without what is not searched."""
-        newest = self.order_by("-pk").values_list("pk", flat=True).first() or 0
+    def missing(self, limit: int) -> list[Event]:
+        """Events that came since and are not searchable yet, the oldest first; of a log nobody read, the newest."""
+        newest = self._ends("-pk")
+        if newest is None:
+            return list(_READ.order_by("-pk")[:limit])[::-1]
         known = Exists(self.filter(pk=OuterRef("pk")))
-        rows = Event.objects.filter(~known, pk__gt=newest - LOOKED_AT_AGAIN).order_by("pk")
-        return rows.only("bot", "event_type", "body", "chat_id", "actor_open_id")
+        return list(_READ.filter(~known, pk__gt=newest - LOOKED_AT_AGAIN).order_by("pk")[:limit])
+
+    def left_behind(self, limit: int) -> list[Event]:
+        """Events older than all that are searchable, the newest of them: a log that was there before its index."""
+        oldest = self._ends("pk")
+        return [] if oldest is None else list(_READ.filter(pk__lt=oldest).order_by("-pk")[:limit])[::-1]
+
+    def searchable_since(self) -> datetime | None:
+        """When the oldest event came in that is searchable; None once all are."""
+        oldest = self._ends("pk")
+        if oldest is None or not Event.objects.filter(pk__lt=oldest).exists():
+            return None
+        return Event.objects.filter(pk=oldest).values_list("received_at", flat=True).first()
+
+    def _ends(self, order: str) -> int | None:
+        return self.order_by(order).values_list("pk", flat=True).first()
 
     def add(self, events: Iterable[Event]) -> None:
         """Makes them searchable; another process may have done so at the same moment."""

@@ -33,7 +33,7 @@ from .models import (
     default_domain,
 )
 from .sealed import UnsealError
-from .tokens import store_app
+from .tokens import NoTenantError, NotYetError, store_app
 
 OK, WARN, FAIL = "ok", "warn", "fail"
 FEISHU, LARK = "https://open.feishu.cn", "https://open.larksuite.com"
@@ -80,7 +80,8 @@ class Patient:
         bot, secret = self.bot, self.bot.app_secret.reveal()
         known = bot.events.exclude(tenant_key="").exclude(transport=SIMULATED).order_by("-pk")
         tenant = known.values_list("tenant_key", flat=True).first() or ""
-        return FeishuClient(bot.app_id, secret, domain, 1, store_app(bot, tenant, AppTicket.objects.of(bot)))
+        store = store_app(bot, tenant, AppTicket.objects.of(bot))
+        return FeishuClient(bot.app_id, secret, domain, 1, store.prove if store and not tenant else store)
 
     @property
     def code(self) -> int | None:
@@ -102,6 +103,10 @@ def credentials(patient: Patient) -> Findings:
         yield Finding("credentials", OK, "credentials_right", {"name": str(patient.info.get("app_name", ""))})
     elif isinstance(error, UnsealError):
         yield Finding("credentials", FAIL, "secret_unreadable")
+    elif isinstance(error, NoTenantError):
+        yield Finding("credentials", WARN, "no_tenant")
+    elif isinstance(error, NotYetError):
+        yield Finding("credentials", FAIL, "no_ticket")
     elif error.code is None and error.http_status is None:
         yield Finding(
             "credentials", FAIL, "feishu_unreachable", {"domain": patient.bot.domain, "why": error.message}

@@ -73,6 +73,17 @@ SAYS: Mapping[str, Sentence] = {
         _("%(domain)s does not answer: %(why)s"),
         _("Let this machine reach it over HTTPS: firewall, proxy (HTTPS_PROXY), DNS."),
     ),
+    "no_tenant": Sentence(
+        _("Feishu gives the app a token. No tenant that has installed it was heard of yet."),
+        _("Have a tenant install the app and add its bot to a group, then check again."),
+    ),
+    "no_ticket": Sentence(
+        _("Feishu has not pushed an app_ticket yet, without which it gives no token. It was asked to."),
+        _(
+            "The ticket comes to the request URL: open “Events & callbacks”, is it saved? Check again in a minute."
+        ),
+        EVENTS,
+    ),
     "secret_unreadable": Sentence(
         _("A secret was sealed with another key."),
         _("Restore SEALING_KEYS, or enter the secrets again on the bot's page."),

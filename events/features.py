@@ -16,7 +16,7 @@ EVENTS_TO_ADD: tuple[tuple[str, str], ...] = (
     ("p2p_chat_create", ""),
     ("im.message.receive_v1", "im:message.group_at_msg:readonly"),
     ("im.message.recalled_v1", "im:message:readonly"),
-    ("im.message.reaction.created_v1", "im:message.reactions:read"),
+    ("im.message.reaction.created_v1", "im:message:readonly"),
     ("im.chat.member.user.deleted_v1", "im:chat:readonly"),
     ("im.chat.member.bot.deleted_v1", "im:chat:readonly"),
     ("im.chat.updated_v1", "im:chat:readonly"),
@@ -25,11 +25,18 @@ EVENTS_TO_ADD: tuple[tuple[str, str], ...] = (
 )
 SCOPES_TO_ADD: tuple[tuple[str, Text], ...] = (
     ("im:message:send_as_bot", _("send messages")),
+    ("im:message.group_at_msg:readonly", _("hear who mentions the bot in a group")),
+    ("im:message.p2p_msg:readonly", _("hear who writes to the bot alone")),
+    ("im:message.group_msg", _("keep the whole timeline of incidents")),
+    ("im:message:readonly", _("recalled messages, reactions, the history of a chat")),
+    ("im:message.pins:write_only", _("pin the card of an incident")),
+    ("im:message.urgent", _("buzz whom an incident needs")),
     ("im:chat:readonly", _("learn who joins a group")),
     ("im:chat", _("make the chats of incidents")),
-    ("im:message.group_msg", _("keep the whole timeline of incidents")),
     ("im:resource", _("images and files of incidents")),
     ("contact:contact.base:readonly", _("names of people")),
+    ("contact:user.base:readonly", _("names of people")),
+    ("contact:user.id:readonly", _("find people by e-mail address or number")),
 )
 
 
@@ -61,12 +68,25 @@ FEATURES: Mapping[str, Feature] = {
     "commands": Feature(
         _("Commands and the timeline of incidents"),
         ("im.message.receive_v1",),
-        ("im:message.group_at_msg:readonly", "im:message.group_msg"),
+        (
+            "im:message.group_at_msg:readonly",
+            "im:message.p2p_msg:readonly",
+            "im:message.group_msg",
+            "im:message:readonly",
+        ),
     ),
     "presses": Feature(_("Buttons on cards"), ("card.action.trigger",), ()),
     "incident_chats": Feature(
         _("The chats of incidents"),
         ("im.chat.updated_v1",),
-        ("im:chat", "im:resource", "contact:contact.base:readonly"),
+        (
+            "im:chat",
+            "im:message.pins:write_only",
+            "im:message.urgent",
+            "im:resource",
+            "contact:contact.base:readonly",
+            "contact:user.base:readonly",
+            "contact:user.id:readonly",
+        ),
     ),
 }

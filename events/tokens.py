@@ -18,6 +18,14 @@ MARGIN_SECONDS = 300
 ASK_AGAIN_SECONDS = 60
 
 
+class NotYetError(FeishuError):
+    """What only Feishu can push is not there yet: the app's ticket, or an event of a tenant that has the app."""
+
+
+class NoTenantError(NotYetError):
+    """No tenant is named."""
+
+
 @dataclass
 class StoreApp:
     """The tokens of one store app in one tenant; `app_ticket` is renewed by whoever holds the object."""
@@ -36,7 +44,7 @@ class StoreApp:
     def __call__(self, post: Post) -> tuple[str, float]:
         """The tenant's token and its seconds; raises FeishuError. A missing ticket is asked for, and awaited."""
         if not self.tenant_key:
-            raise FeishuError(
+            raise NoTenantError(
                 "this is a store app, and the message does not say for which tenant it is", http_status=400
             )
         if not self.app_ticket:
@@ -48,6 +56,13 @@ class StoreApp:
                 raise
         self.app_token = ""
         return self._tenant_token(post)
+
+    def prove(self, post: Post) -> NoReturn:
+        """Fetches the app's own token, while no tenant is known; raises FeishuError, NoTenantError if all is well."""
+        if not self.app_ticket:
+            self._ask_for_ticket(post)
+        self._fetch_app_token(post)
+        raise NoTenantError("no tenant is known", http_status=400)
 
     def _tenant_token(self, post: Post) -> tuple[str, float]:
         body = {"app_access_token": self._fetch_app_token(post), "tenant_key": self.tenant_key}
@@ -71,7 +86,7 @@ class StoreApp:
         if self.asked_for_ticket is None or now - self.asked_for_ticket >= ASK_AGAIN_SECONDS:
             post(f"{AUTH}/app_ticket/resend", self._app)
             self.asked_for_ticket = now
-        raise FeishuError("no usable app_ticket yet: Feishu was asked to push it again")
+        raise NotYetError("no usable app_ticket yet: Feishu was asked to push it again")
 
     @property
     def _app(self) -> Json:

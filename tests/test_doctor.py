@@ -14,6 +14,7 @@ from events.deaf import KEYS_DO_NOT_FIT
 from events.doctorwords import CHECKS, SAYS, advice_of, lines, link_of
 from events.features import EVENTS_TO_ADD, FEATURES, SCOPES_TO_ADD
 from events.models import Attempt, Bot, Checkup, Event, Heartbeat, OutboxItem, Refusal
+from events.tokens import NoTenantError, NotYetError
 from tests.feishu_events import member_joined
 
 pytest_plugins = ["tests.admin_fixtures"]
@@ -70,6 +71,17 @@ def test_a_wrong_secret_is_told_from_a_feishu_that_does_not_answer(bot: Bot, san
     assert says(bot, "credentials") == ("fail", "credentials_wrong")
     bot.domain = "http://127.0.0.1:9"
     assert says(bot, "credentials") == ("fail", "feishu_unreachable")
+
+
+@pytest.mark.django_db
+def test_a_store_app_without_a_ticket_or_a_tenant_is_told_so_and_not_that_feishu_is_away(bot: Bot) -> None:
+    bot.app_type = Bot.AppType.STORE
+    for error, said in (
+        (NotYetError("no ticket"), ("fail", "no_ticket")),
+        (NoTenantError("no tenant", http_status=400), ("warn", "no_tenant")),
+    ):
+        finding = next(doctor.credentials(doctor.Patient(bot, timezone.now(), error)))
+        assert (finding.level, finding.says) == said
 
 
 @pytest.mark.django_db

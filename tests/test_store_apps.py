@@ -13,7 +13,7 @@ from events.feishu import FeishuError
 from events.models import AppTicket, Bot, Event, OutboxItem
 from events.outbox import send_text
 from events.sealed import Secret
-from events.tokens import StoreApp, store_app
+from events.tokens import NoTenantError, NotYetError, StoreApp, store_app
 from templates.models import WelcomeTemplate
 from templates.starters import make_starters, starter_card
 from tests import feishu_events
@@ -127,6 +127,16 @@ def test_a_tenants_token_comes_from_ticket_and_app_token_which_is_kept() -> None
     assert one(auth) == ("t-tk_a", 7140)
     one(auth)
     assert auth.asked == ["app_access_token", "tenant_access_token", "tenant_access_token"]
+
+
+def test_the_doctor_proves_an_app_that_no_tenant_has_installed_by_its_own_token() -> None:
+    auth = Auth()
+    with pytest.raises(NoTenantError):
+        app(tenant_key="").prove(auth)
+    assert auth.asked == ["app_access_token"]
+    with pytest.raises(NotYetError, match="push it again"):
+        app(tenant_key="", app_ticket="").prove(auth)
+    assert auth.asked == ["app_access_token", "app_ticket/resend"]
 
 
 def test_an_app_token_that_died_is_fetched_anew() -> None:

@@ -75,9 +75,9 @@ def matching(chosen: EventFilter, among: QuerySet[Event]) -> Iterator[tuple[list
 
 def csv_lines(pages: Iterable[tuple[list[Event], Naming]]) -> Iterator[str]:
     """One line an event: line ends inside a cell become spaces, so that lines are rows for whoever counts them."""
-    yield BYTE_ORDER_MARK + _csv([COLUMNS])
+    yield BYTE_ORDER_MARK + csv_text([COLUMNS])
     for events, names in pages:
-        yield _csv([_cell(value(event, names)) for value in COLUMNS.values()] for event in events)
+        yield csv_text([cell(value(event, names)) for value in COLUMNS.values()] for event in events)
 
 
 def ndjson_lines(pages: Iterable[tuple[list[Event], Naming]]) -> Iterator[str]:
@@ -92,13 +92,13 @@ WRITERS: Mapping[str, tuple[str, Callable[[Iterable[tuple[list[Event], Naming]]]
 }
 
 
-def _csv(rows: Iterable[Iterable[Any]]) -> str:
+def csv_text(rows: Iterable[Iterable[Any]]) -> str:
     sheet = io.StringIO()
     csv.writer(sheet).writerows(rows)
     return sheet.getvalue()
 
 
-def _cell(value: Any) -> Any:
+def cell(value: Any) -> Any:
     if isinstance(value, dict | list):
         return json.dumps(value, ensure_ascii=False)
     if not isinstance(value, str):

@@ -324,11 +324,16 @@ def _without_doubles(replay: Replay, outcome: Outcome) -> Outcome:
     calls = tuple(
         call
         for call in outcome.calls
-        if call.state not in MADE or insert_once(PlannedCall(replay=replay, key=call.key))
+        if call.state not in MADE or insert_once(_planned(replay, outcome, call))
     )
     if outcome.kind == CALLS and not any(call.state in MADE for call in calls):
         return replace(outcome, kind=NOTHING, summary="was queued before", calls=calls)
     return replace(outcome, calls=calls)
+
+
+def _planned(replay: Replay, outcome: Outcome, call: Call) -> PlannedCall:
+    told = {"state": call.state, "call": call.call, "target": call.target}
+    return PlannedCall(replay=replay, key=call.key, event=outcome.event, **told)
 
 
 def _give_up_one(replay_pk: int, now: datetime, error: Exception) -> int:

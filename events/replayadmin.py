@@ -3,14 +3,15 @@
 GET shows, POST acts. Who may look at events may look at replays; to replay is a permission of its own.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 from django import forms
 from django.contrib import admin, messages
 from django.core.exceptions import PermissionDenied
 from django.db.models import Model, QuerySet
-from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
+from django.http import HttpRequest, HttpResponse, HttpResponseRedirect, StreamingHttpResponse
+from django.http.response import HttpResponseBase
 from django.shortcuts import get_object_or_404
 from django.template.response import TemplateResponse
 from django.urls import URLPattern, path, reverse
@@ -19,16 +20,19 @@ from django.utils.safestring import SafeString
 from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 from django.views.decorators.cache import never_cache
-from django.views.decorators.http import require_POST
+from django.views.decorators.http import require_POST, require_safe
 
 from . import replay as engine
 from . import replaywords as words
 from .adminrows import ReadOnlyAdmin, moment, two_lines
-from .confidential import Reader
+from .confidential import Reader, hidden_from
+from .eventexport import BYTE_ORDER_MARK, cell, csv_text
 from .eventfilter import EventFilter, FilterError
-from .models import CALLS_PER_MINUTE, MOST_CALLS_PER_MINUTE, Event, OutboxItem, Replay
+from .models import CALLS_PER_MINUTE, MOST_CALLS_PER_MINUTE, Event, OutboxItem, PlannedCall, Replay
+from .naming import Naming, naming
+from .sentences import headline
 from .simulateadmin import simulate_view
-from .words import event_words, outcome_words
+from .words import outcome_words
 
 MOST_SELECTED = 1000
 REFRESH_SECONDS = 2
@@ -96,10 +100,11 @@ class ReplayAdmin(ReadOnlyAdmin[Replay]):
         return request.user.has_perm("events.replay_event")
 
     def get_urls(self) -> list[URLPattern]:
-        pages: dict[str, tuple[str, Callable[..., HttpResponse]]] = {
+        pages: dict[str, tuple[str, Callable[..., HttpResponseBase]]] = {
             "new": ("new/", self.new),
             "start": ("<int:pk>/start/", self.start),
             "cancel": ("<int:pk>/cancel/", self.cancel),
+            "calls": ("<int:pk>/calls.csv", self.calls),
             "simulate": ("simulate/", simulate_view),
         }
         own = [
@@ -181,6 +186,18 @@ class ReplayAdmin(ReadOnlyAdmin[Replay]):
             messages.warning(request, gettext("It had ended already."))
         return HttpResponseRedirect(reverse("admin:events_replay_change", args=[pk]))
 
+    @method_decorator(require_safe)
+    def calls(self, request: HttpRequest, pk: int) -> HttpResponseBase:
+        """GET: every call that the real run makes, as CSV; not those for events that are kept from the reader."""
+        if not self.has_view_permission(request):
+            raise PermissionDenied
+        planned = get_object_or_404(Replay, pk=pk).planned.order_by("pk")
+        if hidden_from(request.user):
+            planned = planned.filter(event__in=Event.objects.readable_by(request.user).values("pk"))
+        answer = StreamingHttpResponse(planned_lines(planned), content_type="text/csv; charset=utf-8")
+        answer["Content-Disposition"] = f'attachment; filename="replay-{pk}.csv"'
+        return answer
+
     def _own(self, request: HttpRequest, pk: int) -> Replay:
         if not self.has_operate_permission(request):
             raise PermissionDenied
@@ -216,11 +233,20 @@ class ReplayAdmin(ReadOnlyAdmin[Replay]):
             "sample": sample(replay, request.user),
             "failures": failures(replay, request.user),
             "made": planned(replay),
+            "lists_calls": waits and bool(planned(replay)),
             "can_start": waits and self.has_operate_permission(request) and bool(replay.total),
             "can_cancel": replay.is_unfinished and self.has_operate_permission(request),
             "refresh": REFRESH_SECONDS if replay.is_at_work else 0,
         }
         return super().render_change_form(request, context, *args, **kwargs)
+
+
+def planned_lines(calls: QuerySet[PlannedCall]) -> Iterator[str]:
+    """CSV: the event's key, what becomes of the call, the call, where it goes, the row's key."""
+    columns = ("event", "state", "call", "target", "key")
+    yield BYTE_ORDER_MARK + csv_text([columns])
+    for row in calls.values_list(*columns).iterator(chunk_size=2000):
+        yield csv_text([[cell(value) for value in row]])
 
 
 def planned(replay: Replay) -> int:
@@ -233,13 +259,14 @@ def named(meant: EventFilter | Sequence[int], reader: Reader) -> list[dict[str, 
     """The first few events of a selection, as lines."""
     if isinstance(meant, EventFilter):
         return []
-    events = Event.objects.readable_by(reader).filter(pk__in=meant).order_by("pk")[:EVENTS_NAMED]
-    return [event_line(event) for event in events]
+    events = list(Event.objects.readable_by(reader).filter(pk__in=meant).order_by("pk")[:EVENTS_NAMED])
+    names = naming(events)
+    return [event_line(event, names) for event in events]
 
 
-def event_line(event: Event) -> dict[str, Any]:
+def event_line(event: Event, names: Naming) -> dict[str, Any]:
     url = reverse("admin:events_event_change", args=[event.pk])
-    return {"url": url, "words": event_words(event), "at": moment(event.received_at)}
+    return {"url": url, "words": headline(event, names), "at": moment(event.received_at)}
 
 
 def sample(replay: Replay, reader: Reader) -> list[dict[str, Any]]:
@@ -254,9 +281,10 @@ def sample(replay: Replay, reader: Reader) -> list[dict[str, Any]]:
     for row in rows:
         if row.replay_id != replay.pk:
             first.setdefault(row.cause_id, []).append(row)
+    names = naming(events.values())
     return [
         {
-            **event_line(events[one["event"]]),
+            **event_line(events[one["event"]], names),
             "mark": words.outcome_pill(one["kind"]),
             "summary": outcome_words(one["summary"]),
             "first": words.made_lines(first.get(one["event"], [])),
@@ -269,8 +297,9 @@ def sample(replay: Replay, reader: Reader) -> list[dict[str, Any]]:
 
 def failures(replay: Replay, reader: Reader) -> list[dict[str, Any]]:
     events = Event.objects.readable_by(reader).in_bulk([one["event"] for one in replay.failures])
+    names = naming(events.values())
     return [
-        {**event_line(events[one["event"]]), "error": one["error"]}
+        {**event_line(events[one["event"]], names), "error": one["error"]}
         for one in replay.failures
         if one["event"] in events
     ]

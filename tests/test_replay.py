@@ -9,7 +9,7 @@ from django.utils import timezone
 
 from events import dispatch, replay
 from events.eventfilter import EventFilter
-from events.models import Bot, Event, OutboxItem, PlannedCall, Replay
+from events.models import Bot, Event, OutboxItem, Replay
 from templates.models import Greeting, Trigger, WelcomeTemplate
 from templates.starters import make_starters
 from tests.feishu_events import bot_added, bot_entered, member_joined, message_received, p2p_chat_create
@@ -31,7 +31,11 @@ def tried(job: Replay) -> Replay:
 
 def run(job: Replay) -> Replay:
     """Dry run, go, and the real run to its end, however long its pace takes."""
-    assert tried(job).start("operator")
+    return run_on(tried(job))
+
+
+def run_on(job: Replay) -> Replay:
+    assert job.start("operator")
     while job.status == Replay.Status.RUNNING:
         assert replay.step(job.pk, max(timezone.now(), job.next_step_at))
         job.refresh_from_db()
@@ -66,7 +70,30 @@ def test_a_dry_run_lists_the_calls_and_leaves_no_trace(bot: Bot, received: Any) 
     assert [[call["call"] for call in one["calls"]] for one in job.sample] == [["send_message"]] * 2
     assert job.tried["calls"] == {"send_message": {"new": 2}}
     assert list(Event.objects.order_by("pk").values()) == before
-    assert [model.objects.count() for model in (OutboxItem, Greeting, PlannedCall)] == [0, 0, 0]
+    assert [model.objects.count() for model in (OutboxItem, Greeting)] == [0, 0]
+
+
+def test_every_call_of_the_dry_run_is_kept_until_the_real_run_is_through(
+    bot: Bot, received: Any, monkeypatch: Any
+) -> None:
+    monkeypatch.setattr(replay, "SAMPLE", 1)
+    received()
+    make_starters(bot)
+    job = tried(everything())
+    planned = sorted(job.planned.values_list("event", "call", "target", "key"))
+    assert {row.state for row in job.planned.all()} == {"new"}
+    run_on(job)
+    assert sorted(OutboxItem.objects.values_list("cause", "call", "target", "key")) == planned
+    assert not job.planned.exists()
+
+
+def test_a_cancelled_replay_keeps_no_plan(bot: Bot, received: Any) -> None:
+    received()
+    make_starters(bot)
+    job = tried(everything())
+    assert job.planned.exists()
+    assert job.cancel("operator")
+    assert not job.planned.exists()
 
 
 def test_the_real_run_makes_exactly_the_calls_of_the_dry_run(bot: Bot, received: Any) -> None:

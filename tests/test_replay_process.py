@@ -155,6 +155,7 @@ def test_the_command_lists_and_with_dry_run_sends_nothing(
     assert process.returncode == 0, told
     assert "send_message: 30 new" in told
     assert "send_message oc_0 (new)" in told
+    assert told.count("(new)\n") == 30  # every one of them
     assert not OutboxItem.objects.exists()
 
 

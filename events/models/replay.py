@@ -128,12 +128,11 @@ class Replay(models.Model):
 
     def cancel(self, by: str) -> bool:
         """Nothing more is run; what has been queued is sent all the same. False if it had ended."""
-        return self._turn(
-            Replay.UNFINISHED,
-            status=Replay.Status.CANCELLED,
-            cancelled_by=by[:NAME_LENGTH],
-            finished_at=timezone.now(),
-        )
+        ended = {"cancelled_by": by[:NAME_LENGTH], "finished_at": timezone.now()}
+        if not self._turn(Replay.UNFINISHED, status=Replay.Status.CANCELLED, **ended):
+            return False
+        self.planned.all().delete()
+        return True
 
     def is_enough(self, calls: int) -> bool:
         """Whether so many calls are more than a second's share."""
@@ -154,7 +153,7 @@ class Replay(models.Model):
                 self.status, self.finished_at = Replay.Status.DONE, timezone.now()
             changed += ["done", "failures", "finished_at"]
         self.save(update_fields=changed)
-        if not self.is_at_work:
+        if not self.is_unfinished:
             self.planned.all().delete()
 
     def _turn(self, from_statuses: tuple[str, ...], **changes: Any) -> bool:
@@ -164,10 +163,14 @@ class Replay(models.Model):
 
 
 class PlannedCall(models.Model):
-    """A call that a dry run would make, kept while it lasts: what two events would cause is counted once."""
+    """A call that the real run makes, kept until it is through: what two events would cause stands here once."""
 
     replay = models.ForeignKey(Replay, models.CASCADE, related_name="planned")
     key = models.CharField(max_length=200)
+    event = models.PositiveBigIntegerField(default=0)  # its key: the event may be pruned meanwhile
+    state = models.CharField(max_length=10)
+    call = models.CharField(max_length=40)
+    target = models.CharField(max_length=200)
 
     class Meta:
         constraints = (models.UniqueConstraint(fields=("replay", "key"), name="planned_once"),)

@@ -101,7 +101,10 @@ class Command(BaseCommand):
             said = "; ".join(calls) or outcome["summary"]
             self.stdout.write(f"  event {outcome['event']} {outcome['event_type']}: {said}")
         if replay.total > len(replay.sample):
-            self.stdout.write(f"  … and {replay.total - len(replay.sample)} more")
+            self.stdout.write(f"  … and {replay.total - len(replay.sample)} more, with these calls:")
+            rest = replay.planned.filter(event__gt=replay.sample[-1]["event"]).order_by("pk")
+            for row in rest.iterator(chunk_size=2000):
+                self.stdout.write(f"  event {row.event}: {row.call} {row.target} ({row.state})")
         for call, states in replay.tried.get("calls", {}).items():
             self.stdout.write(
                 f"  {call}: " + ", ".join(f"{count} {state}" for state, count in states.items())

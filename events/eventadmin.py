@@ -1,5 +1,6 @@
 """The operator's pages of the event log: what came in, what was made of it, and "run again" for what failed."""
 
+from datetime import timedelta
 from typing import Any
 
 from django.contrib import admin, messages
@@ -31,6 +32,7 @@ from .words import outcome_words
 
 # Transactions that began earlier may commit later: the live tail looks at so many keys again.
 KEYS_SENT_AGAIN = 50
+SETTLED = timedelta(minutes=2)  # for so long
 ROWS_SENT = 150
 
 
@@ -71,6 +73,9 @@ class EventAdmin(ReadOnlyAdmin[Event]):
         newest = (
             events[0].pk if len(events) == ROWS_SENT else newest
         )  # the others come with the next question
+        # What has been in the page for long cannot be a transaction that began earlier.
+        latest = timezone.now() - SETTLED
+        events = [event for event in events if not after or event.pk > after or event.received_at > latest]
         context = {"lines": event_lines(events), "selectable": self.has_operate_permission(request)}
         rows = render_to_string("admin/events/event/rows.html", context, request)
         return JsonResponse({"rows": rows, "newest": newest})
@@ -108,9 +113,13 @@ class EventAdmin(ReadOnlyAdmin[Event]):
 
     @admin.action(description=_("Replay…"), permissions=["replay"])
     def replay(self, request: HttpRequest, queryset: QuerySet[Event]) -> HttpResponse:
-        """Leads to the page that asks for a replay of the selected events."""
-        keys = ",".join(map(str, queryset.order_by("pk").values_list("pk", flat=True)[: self.list_per_page]))
-        return HttpResponseRedirect(f"{reverse('admin:events_replay_new')}?events={keys}")
+        """Leads to the page that asks for a replay: of the selected events, or of all that match, if those were."""
+        if request.POST.get("select_across") == "1":
+            query = request.GET.urlencode()
+        else:
+            keys = queryset.order_by("pk").values_list("pk", flat=True)[: self.list_per_page]
+            query = f"events={','.join(map(str, keys))}"
+        return HttpResponseRedirect(f"{reverse('admin:events_replay_new')}?{query}")
 
     def has_replay_permission(self, request: HttpRequest) -> bool:
         return request.user.has_perm("events.replay_event")

@@ -20,7 +20,7 @@ from .envelope import ID_LENGTH, Envelope, RefusedError
 from .jsontree import pretty
 from .models import Bot, Event
 from .replaywords import call_lines
-from .words import outcome_words
+from .words import outcome_words, refusal_words
 
 IDENTIFIER = re.compile(r"[A-Za-z0-9_-]+")
 MOST_PEOPLE = 50
@@ -130,7 +130,7 @@ def simulate_view(request: HttpRequest) -> HttpResponse:
             made_up = form.envelope(request.user.get_username())
             prospect = simulate.look_ahead(bot, made_up, request.user)
         except RefusedError as error:
-            form.add_error(None, str(error))
+            form.add_error(None, refusal_words(str(error)))
         except simulate.HiddenError:
             form.add_error("chat_id", _("You may not see what happens in this chat."))
         else:

@@ -53,6 +53,17 @@ def test_a_dry_run_shows_the_card_and_sends_nothing(replayer: Client, missed: Ev
     assert not OutboxItem.objects.exists()
 
 
+def test_every_call_of_a_dry_run_is_a_line_of_a_file(replayer: Client, missed: Event, nobody: Client) -> None:
+    replay = asked(replayer, f"?events={missed.pk}")
+    url = reverse("admin:events_replay_calls", args=[replay.pk])
+    assert url in replayer.get(page(replay)).content.decode()
+    lines = b"".join(replayer.get(url).streaming_content).decode("utf-8-sig").splitlines()  # type: ignore[attr-defined]
+    assert lines[0] == "event,state,call,target,key"
+    assert lines[1].startswith(f"{missed.pk},new,send_message,oc_test,welcome:")
+    assert len(lines) == 2
+    assert (replayer.post(url).status_code, nobody.get(url).status_code) == (405, 302)
+
+
 def test_go_sends_it_and_says_who_said_so(replayer: Client, missed: Event) -> None:
     replay = asked(replayer, f"?events={missed.pk}")
     replayer.post(f"/admin/events/replay/{replay.pk}/start/")
@@ -74,6 +85,17 @@ def test_a_filter_is_taken_from_the_lists_address(
     replay = asked(replayer, "?chat=oc_test&status=ignored&p=7")
     assert replay.selection == {"filter": {"chat": "oc_test", "status": "ignored"}}
     assert replay.tried["events"] == 1
+
+
+def test_the_lists_action_on_all_that_match_leads_to_the_filter_not_to_a_page_of_it(
+    client_of: Any, make_event: Any
+) -> None:
+    client = client_of("both", ["view_event", "change_event", "replay_event"])
+    events = [make_event(chat_id="oc_wanted") for _ in range(3)]
+    chosen = {"action": "replay", "select_across": "1", "index": "0", "_selected_action": [events[0].pk]}
+    response = client.post("/admin/events/event/?chat=oc_wanted", chosen)
+    assert response.url == f"{NEW}?chat=oc_wanted"
+    assert asked(client, "?chat=oc_wanted").tried["events"] == 3
 
 
 def test_the_lists_action_leads_to_the_selected_events(

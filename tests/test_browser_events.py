@@ -46,17 +46,20 @@ def test_the_first_event_replaces_the_note_that_there_is_none(log, make_event, b
     expect(page.locator("#no-events")).to_have_count(0)
 
 
-def test_paused_the_page_asks_nothing_and_catches_up_when_it_goes_on(log, make_event):
+def test_paused_the_page_asks_nothing_and_catches_up_when_it_goes_on(log, console, make_event):  # noqa: F811
     make_event()
+    console.clock.install()
     page = log()
     page.click("#live")
     expect(page.locator("#live")).to_have_attribute("aria-pressed", "false")
     asked = []
     page.on("request", lambda request: asked.append(request.url) if "/new/" in request.url else None)
     make_event()
-    page.wait_for_timeout(2500)  # longer than the page's own interval
+    for _ in range(3):
+        page.clock.run_for(2000)  # the page's own interval
     assert asked == []
     page.click("#live")
+    page.clock.run_for(2000)
     expect(page.locator(ROWS)).to_have_count(2)
 
 

@@ -226,6 +226,15 @@ def test_the_live_tail_sends_what_came_since(operator, make_event):
     assert all(f'data-key="{event.pk}"' in news["rows"] for event in new)
 
 
+def test_the_live_tail_does_not_send_for_ever_what_the_page_has(operator, make_event):
+    old = make_event(received_at=timezone.now() - timedelta(minutes=5))
+    late = make_event()  # its transaction may have ended after that of a newer one
+    newest = make_event()
+    rows = operator.get(NEW, {"after": newest.pk}).json()["rows"]
+    assert f'data-key="{old.pk}"' not in rows
+    assert f'data-key="{late.pk}"' in rows
+
+
 def test_the_live_tail_keeps_to_the_filter(operator, make_event):
     after = make_event().pk
     make_event(chat_id="oc_other")

@@ -76,7 +76,7 @@ class EventAdmin(ReadOnlyAdmin[Event]):
         # What has been in the page for long cannot be a transaction that began earlier.
         latest = timezone.now() - SETTLED
         events = [event for event in events if not after or event.pk > after or event.received_at > latest]
-        context = {"lines": event_lines(events), "selectable": self.has_operate_permission(request)}
+        context = {"lines": event_lines(events), "selectable": bool(self.get_actions(request))}
         rows = render_to_string("admin/events/event/rows.html", context, request)
         return JsonResponse({"rows": rows, "newest": newest})
 

@@ -235,6 +235,16 @@ def test_the_live_tail_does_not_send_for_ever_what_the_page_has(operator, make_e
     assert f'data-key="{late.pk}"' in rows
 
 
+@pytest.mark.parametrize("codename", ["replay_event", "change_event", "view_outboxitem"])
+def test_rows_that_come_later_can_be_selected_by_whoever_could_select_the_others(
+    client_of, make_event, codename
+):
+    make_event()
+    client = client_of("someone", ["view_event", codename])
+    box = 'name="_selected_action"'
+    assert (box in client.get(NEW).json()["rows"]) == (box in client.get(LIST).content.decode())
+
+
 def test_the_live_tail_keeps_to_the_filter(operator, make_event):
     after = make_event().pk
     make_event(chat_id="oc_other")

@@ -4,16 +4,18 @@ import json
 from datetime import datetime
 from typing import Any, TypeVar
 
-from django.contrib import admin
+from django.contrib import admin, messages
+from django.contrib.admin.helpers import ACTION_CHECKBOX_NAME
 from django.contrib.admin.models import CHANGE, LogEntry
 from django.contrib.admin.views.main import ChangeList
 from django.core.paginator import Paginator
 from django.db.models import Model, Q, QuerySet
-from django.http import HttpRequest
+from django.http import HttpRequest, HttpResponse
 from django.utils import timezone
 from django.utils.functional import cached_property
 from django.utils.html import format_html
 from django.utils.safestring import SafeString, mark_safe
+from django.utils.translation import gettext
 
 from .naming import names_of_chats
 
@@ -92,6 +94,16 @@ class ReadOnlyAdmin(admin.ModelAdmin[Row]):
 
     def has_operate_permission(self, request: HttpRequest) -> bool:
         return super().has_change_permission(request)
+
+    def response_action(
+        self, request: HttpRequest, queryset: QuerySet[Row], *args: Any, **kwargs: Any
+    ) -> HttpResponse | None:
+        """As Django's, which answers 500 to a key that is no number."""
+        keys = request.POST.getlist(ACTION_CHECKBOX_NAME)
+        if not all(key.isascii() and key.isdigit() and len(key) < 19 for key in keys):
+            messages.warning(request, gettext("This selection is not understood."))
+            return None
+        return super().response_action(request, queryset, *args, **kwargs)
 
     def operated(self, request: HttpRequest, rows: QuerySet[Row], what: str) -> None:
         """Says in the history of each row who did it."""

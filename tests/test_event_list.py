@@ -217,6 +217,16 @@ def test_an_action_on_a_wrong_filter_touches_nothing(operator, make_event):
     assert Event.objects.get().status == "failed"
 
 
+@pytest.mark.parametrize("key", ["x", "1'", "9" * 30, "١", "\0"])
+def test_an_action_on_what_is_no_key_is_no_error(operator, make_event, key):
+    make_event()
+    for page in (LIST, "/admin/events/outboxitem/"):
+        action = {"action": "run_again" if page == LIST else "retry", "index": 0, "_selected_action": [key]}
+        answer = operator.post(page, action, follow=True)
+        assert answer.status_code == 200
+        assert "This selection is not understood." in answer.content.decode()
+
+
 # --- The live tail ----------------------------------------------------------------------------------------
 def test_the_live_tail_sends_what_came_since(operator, make_event):
     old = make_event()

@@ -17,6 +17,7 @@ from django.utils import timezone
 from django.utils.dateparse import parse_date, parse_datetime
 from django.utils.translation import gettext
 
+from .age import newest_before
 from .envelope import ID_LENGTH
 from .eventwords import asked_tokens, is_id
 from .models import BIGGEST_KEY, Bot, Chat, Event, EventText, Person
@@ -156,20 +157,9 @@ class EventFilter:
 
 
 def first_pk_at(at: datetime) -> int | None:
-    """The first event received at that time or later, found by halving; None if there is none."""
-    ends = Event.objects.order_by("pk").values_list("pk", flat=True)
-    low, high = ends.first(), ends.last()
-    if low is None or high is None:
-        return None
-    high += 1
-    while low < high:
-        middle = (low + high) // 2
-        found = ends.filter(pk__gte=middle).values_list("pk", "received_at").first()
-        if found is None or found[1] >= at:
-            high = middle
-        else:
-            low = found[0] + 1
-    return ends.filter(pk__gte=low).first()
+    """The first event received at that time or later; None if there is none."""
+    later = Event.objects.filter(pk__gt=newest_before(Event, "received_at", at)).order_by("pk")
+    return later.values_list("pk", flat=True).first()
 
 
 def _between(name: str, above: int | None, below: int | None) -> dict[str, int]:

@@ -15,8 +15,9 @@ from typing import Any
 
 from django.conf import settings
 from django.db import transaction
-from django.db.models import Model, Q, QuerySet
+from django.db.models import Q, QuerySet
 
+from .age import newest_before
 from .models import Bot, Event, OutboxItem
 
 ROWS_AT_ONCE = 500
@@ -86,25 +87,6 @@ def _without(rows: QuerySet[Any], kept: Sequence[Q]) -> QuerySet[Any]:
     for those in kept:
         rows = rows.exclude(those)
     return rows
-
-
-def newest_before(model: type[Model], field: str, at: datetime) -> int:
-    """The key of the last row older than `at`, or 0. The time has no index, but grows with the key: it is halved."""
-    keys = model._default_manager.order_by("pk").values_list("pk", flat=True)
-    low, high = (keys.first() or 1) - 1, keys.last() or 0
-    while low < high:
-        middle = (low + high + 1) // 2
-        row = (
-            model._default_manager.filter(pk__lte=middle, pk__gt=low)
-            .order_by("-pk")
-            .values_list("pk", field)
-            .first()
-        )
-        if row is None or row[1] < at:  # None: a gap
-            low = middle
-        else:
-            high = row[0] - 1
-    return low
 
 
 @transaction.atomic

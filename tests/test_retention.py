@@ -8,9 +8,10 @@ import pytest
 from django.core.management import call_command
 from django.utils import timezone
 
+from events.age import newest_before
 from events.models import Attempt, Bot, Event, OutboxItem
 from events.outbox import send_text
-from events.retention import IDLE, ROWS_AT_ONCE, Pruning, newest_before, prune
+from events.retention import IDLE, ROWS_AT_ONCE, Pruning, prune
 from incidents.models import Actor, Incident, Via
 
 pytestmark = pytest.mark.django_db

@@ -81,6 +81,7 @@ class Listener:
         self._started_at = timezone.now()
         self._routes = route_names()
         self._said_idle = False
+        self._answered = time.monotonic()  # when the database last did
 
     def stop(self) -> None:
         self._stopping.set()
@@ -148,7 +149,9 @@ class Listener:
 
         try:
             async with asyncio.timeout(self._timing.database):
-                return await asyncio.get_running_loop().run_in_executor(self._desk, in_thread)
+                answer = await asyncio.get_running_loop().run_in_executor(self._desk, in_thread)
+            self._answered = time.monotonic()
+            return answer
         except (AnyDatabaseError, TimeoutError) as error:
             log.error("the database is out of reach, trying again: %s", str(error).strip() or "no answer")
         return None
@@ -217,8 +220,10 @@ class Listener:
 
     # --- How it is ----------------------------------------------------------------------------------------
     def _useless(self) -> list[str]:
-        """Why the process should end: no bot hears, or a bot's threads hang. One deaf bot is not the others'."""
+        """Why the process should end: no bot hears, nothing can be stored. One deaf bot is not the others'."""
         now = time.monotonic()
+        if now - self._answered > self._timing.useless:
+            return [f"the database has not answered for {round(now - self._answered)} s"]
         for ear in self._ears.values():
             full_since = ear.connection.pulse.full_since
             if full_since is not None and now - full_since > self._timing.stuck:

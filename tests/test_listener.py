@@ -214,6 +214,11 @@ def test_it_ends_when_the_app_secret_cannot_be_opened(
     assert "SEALING_KEYS" in reason
 
 
+def test_it_ends_when_the_database_does_not_answer(feishu: LongConnectionServer, listen: Any) -> None:
+    (reason,) = listen(timing=replace(TIMING, database=0, useless=0.3)).wait_end()
+    assert reason.startswith("the database has not answered for")
+
+
 def test_it_ends_when_the_events_of_a_bot_hang(bot: Bot, feishu: LongConnectionServer, listen: Any) -> None:
     timing = replace(TIMING, stuck=0.3, threads=0.1, database=0.2)
     listener = listen(limits=replace(LIMITS, ack=0.1), timing=timing)

@@ -89,7 +89,7 @@ def test_the_home_page_takes_the_same_queries_for_any_number_of_bots_and_events(
         )
         make_event(status="failed")
         make_item(status="failed")
-    assert queries_of(operator, HOME) == few == 20
+    assert queries_of(operator, HOME) == few == 21
 
 
 @pytest.mark.parametrize("label", ["Event log", "Outbox", "Welcome templates", "Bots", "Refused requests"])

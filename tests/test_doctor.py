@@ -151,8 +151,8 @@ def test_a_missing_scope_is_named_at_its_feature_until_the_call_works(bot: Bot) 
 
 @pytest.mark.django_db
 def test_a_scope_of_no_feature_is_named_too(bot: Bot) -> None:
-    refused(bot, "buzz", "required: [im:message.urgent]")
-    assert list(doctor.features(patient(bot)))[-1].told == {"scopes": ["im:message.urgent"]}
+    refused(bot, "add_chat_tab", "required: [im:chat.tabs:write_only]")
+    assert list(doctor.features(patient(bot)))[-1].told == {"scopes": ["im:chat.tabs:write_only"]}
 
 
 # --- The console itself ------------------------------------------------------------------------------------------

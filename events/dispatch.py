@@ -74,12 +74,13 @@ def accept(bot: Bot, envelope: Envelope, *, transport: str) -> Mapping[str, Any]
     whole transaction is rolled back (cheaper than a savepoint for every event that works) and the event is
     stored again as FAILED. Raises only what the database raises when it cannot be reached.
     """
-    if (event := _store_ignored(bot, envelope, transport)) is not None and not event.is_waiting:
-        _log(event, ignored(event.summary) if event.deliveries == 1 else None)
+    arrival = _store_ignored(bot, envelope, transport)
+    if arrival is not None and arrival.is_settled:
+        _log_ignored(arrival)
         return {}
     try:
         with transaction.atomic():
-            event = event or Event.objects.receive(bot, envelope, transport=transport)
+            event = arrival.event if arrival else Event.objects.receive(bot, envelope, transport=transport)
             reaction = dispatch(event) if event.is_waiting else None
     except (HandlerError, IntegrityError, DataError) as failure:
         # The database's own refusals come at the commit: they are of what the handler wrote, too.
@@ -94,7 +95,7 @@ def accept(bot: Bot, envelope: Envelope, *, transport: str) -> Mapping[str, Any]
     return reaction.reply if reaction else {}
 
 
-def _store_ignored(bot: Bot, envelope: Envelope, transport: str) -> Event | None:
+def _store_ignored(bot: Bot, envelope: Envelope, transport: str) -> Arrival | None:
     """An event that no handler will see is stored with others that arrive now, in one commit; None: not such a one.
 
     It comes back waiting only if it was stored before, when there still was a handler, which failed.
@@ -105,7 +106,7 @@ def _store_ignored(bot: Bot, envelope: Envelope, transport: str) -> Event | None
     arrival = Arrival(bot, envelope, transport)
     arrival.ignore(why)
     _commit_ignored(arrival)
-    return arrival.event
+    return arrival
 
 
 def _key(arrival: Arrival) -> tuple[int, str]:
@@ -183,6 +184,12 @@ def _cause(failure: Exception) -> BaseException:
 
 def _ms_since(started: float) -> int:
     return round((time.monotonic() - started) * 1000)
+
+
+def _log_ignored(arrival: Arrival) -> None:
+    if log.isEnabledFor(logging.INFO):
+        event = arrival.event
+        _log(event, ignored(event.summary) if event.deliveries == 1 else None)
 
 
 def _log(event: Event, reaction: Reaction | None) -> None:

@@ -17,7 +17,7 @@ from django.utils.translation import gettext_lazy as _
 from ..confidential import Reader, hidden_from
 from ..envelope import ID_LENGTH, Envelope
 from .bot import Bot
-from .rows import insert_all, storable
+from .rows import insert_all, prepared_cursor, storable
 
 # An event whose handler raised is run again after these seconds, then left to the operator.
 EVENT_RETRY_SECONDS = (15, 60, 300, 1800, 7200)
@@ -28,13 +28,13 @@ HANDLER_LENGTH = 120
 
 @dataclass(slots=True)
 class Arrival:
-    """An event on its way into the table; `event` is set once it is stored, or counted once more."""
+    """An event on its way into the table; `stored` says what the row is once it is there, or counted once more."""
 
     bot: Bot
     envelope: Envelope
     transport: str
     columns: dict[str, Any] = field(default_factory=dict)
-    event: Event | None = None
+    stored: tuple[int, str, int, int, bool] | None = None  # key, status, deliveries, tries, late
 
     def __post_init__(self) -> None:
         now, envelope = timezone.now(), self.envelope
@@ -60,6 +60,21 @@ class Arrival:
     def key(self) -> tuple[int, str]:
         return self.bot.pk, self.envelope.dedup_key
 
+    @property
+    def event(self) -> Event:
+        """The row as it was stored; made anew each time."""
+        if self.stored is None:
+            raise IntegrityError("DO UPDATE returned no row")
+        event = Event(bot=self.bot, **self.columns)
+        event.pk, event.status, event.deliveries, event.tries, late = self.stored
+        event.late = bool(late)
+        return event
+
+    @property
+    def is_settled(self) -> bool:
+        """Whether the row waits for no handler."""
+        return self.stored is not None and self.stored[1] not in Event.WAITING
+
     def ignore(self, why: str) -> None:
         """No handler will see it: if it is new, it is stored as IGNORED in the same statement."""
         ignored = {"status": Event.Status.IGNORED.value, "summary": why, "tries": 1, "duration_ms": 0}
@@ -75,11 +90,10 @@ class EventQuerySet(models.QuerySet["Event"]):
         """
         arrival = Arrival(bot, envelope, transport)
         self.receive_all([arrival])
-        if arrival.event is None:
-            raise IntegrityError("DO UPDATE returned no row")
-        if arrival.event.deliveries == 1 and envelope.dedup_key != envelope.event_id:
-            return self._the_one_with_its_event_id(arrival.event)
-        return arrival.event
+        event = arrival.event
+        if event.deliveries == 1 and envelope.dedup_key != envelope.event_id:
+            return self._the_one_with_its_event_id(event)
+        return event
 
     def receive_all(self, arrivals: Sequence[Arrival]) -> None:
         """The same for several, in one statement; no two of them may have one `key`."""
@@ -92,9 +106,7 @@ class EventQuerySet(models.QuerySet["Event"]):
         )
         stored = {row[:2]: row[2:] for row in found}
         for arrival in arrivals:
-            arrival.event = event = Event(bot=arrival.bot, **arrival.columns)
-            event.pk, event.status, event.deliveries, event.tries, late = stored[arrival.key]
-            event.late = bool(late)
+            arrival.stored = stored[arrival.key]
 
     def _the_one_with_its_event_id(self, event: Event) -> Event:
         """A message is told apart by its message_id; one whose event_id is known is a duplicate all the same."""
@@ -154,6 +166,8 @@ class Event(models.Model):
         HANDLED = "handled", _("handled")
         IGNORED = "ignored", _("ignored")
         FAILED = "failed", _("failed")
+
+    WAITING = (Status.RECEIVED, Status.FAILED)
 
     # Set by a replay for the handlers: they write what is missing and act for nobody once more; `sent_again`: even
     # what was sent before is to be sent.
@@ -229,13 +243,13 @@ class Event(models.Model):
     @property
     def is_waiting(self) -> bool:
         """Whether no handler has finished with it yet: new, or failed so far."""
-        return self.status in (Event.Status.RECEIVED, Event.Status.FAILED)
+        return self.status in Event.WAITING
 
     def finish(self, status: str, summary: str, duration_ms: int) -> None:
         """The handler is through: the event is HANDLED or IGNORED."""
         self.status, self.summary, self.duration_ms = status, summary[:300], duration_ms
         self.tries, self.handled_at, self.next_try_at, self.error = self.tries + 1, timezone.now(), None, ""
-        with connection.cursor() as cursor:  # every handled event: save() costs four times as much
+        with prepared_cursor() as cursor:  # every handled event: save() costs four times as much
             at = connection.ops.adapt_datetimefield_value(self.handled_at)
             cursor.execute(
                 _FINISH, [status, self.handler, self.summary, duration_ms, self.tries, at, self.pk]

@@ -6,6 +6,7 @@ from datetime import datetime
 from functools import cache
 from typing import Any
 
+import psycopg
 from django.db import connection, models
 
 BIGGEST_KEY = 2**63 - 1
@@ -21,10 +22,30 @@ def insert_all(
     """
     defaults = _defaults(model)
     document = json.dumps([{**defaults, **row} for row in rows], default=_time_text)
-    with connection.cursor() as cursor:
+    with prepared_cursor() as cursor:
         cursor.execute(_statement(model, connection.vendor, on_conflict, returning), [document])
         found: list[tuple[Any, ...]] = cursor.fetchall()
     return found
+
+
+def prepared_cursor() -> Any:
+    """A cursor for the statements of every event: PostgreSQL parses and plans each once a connection.
+
+    Django's own cursors write the values into the statement, which is then new to PostgreSQL every time; planning
+    an insert of thirty columns costs more than making it.
+    """
+    if connection.vendor != "postgresql":
+        return connection.cursor()
+    connection.ensure_connection()
+    cursor: Any = _PreparingCursor(connection.connection)
+    return (
+        connection.make_debug_cursor(cursor) if connection.queries_logged else connection.make_cursor(cursor)
+    )
+
+
+class _PreparingCursor(psycopg.Cursor[Any]):
+    def execute(self, query: Any, params: Any = None, **options: Any) -> Any:
+        return super().execute(query, params, **{**options, "prepare": True})
 
 
 @cache
@@ -62,8 +83,9 @@ def _defaults(model: type[models.Model]) -> Mapping[str, Any]:
 
 
 def _time_text(value: datetime) -> str:
-    adapted = connection.ops.adapt_datetimefield_value(value)
-    return adapted if isinstance(adapted, str) else value.isoformat()
+    if connection.vendor == "postgresql":
+        return value.isoformat()
+    return str(connection.ops.adapt_datetimefield_value(value))
 
 
 def insert_once(row: models.Model) -> bool:

@@ -99,7 +99,8 @@ class EventQuerySet(models.QuerySet["Event"]):
         """The same for several, in one statement; no two of them may have one `key`."""
         found = insert_all(
             Event,
-            [arrival.columns for arrival in arrivals],
+            # In one order for all processes: copies of two events that meet in two statements must not deadlock.
+            [arrival.columns for arrival in sorted(arrivals, key=lambda arrival: arrival.key)],
             on_conflict="(bot_id, dedup_key) DO UPDATE SET deliveries = existing.deliveries + 1, "
             + _APPEND_TIME[connection.vendor],
             returning="bot_id, dedup_key, id, status, deliveries, tries, late",

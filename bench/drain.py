@@ -35,7 +35,7 @@ def run() -> Section:
             requests.post(f"{feishu.url}/_sandbox/groups", json={"name": f"g{number}"}, timeout=10).json()[
                 "chat_id"
             ]
-            for number in range(CHATS)
+            for number in range(CHATS + 1)
         ]
         seconds, waited = _drain(feishu, watch, groups)
     least = least_seconds(WELCOMES + 1)
@@ -110,7 +110,7 @@ def _drain(feishu: SandboxServer, watch: Watch, groups: list[str]) -> tuple[floa
             queue.stdin.flush()
             queue.stdout.readline()
             entered = time.time()
-            watch.until(lambda: _has_incident(feishu.url, groups[0]), 120)
+            watch.until(lambda: _has_incident(feishu.url, groups[-1]), 120)
             waited = time.time() - entered
             watch.until(lambda: watch.sent > WELCOMES, least_seconds(WELCOMES) * 2 + 120)
             time.sleep(2)  # a second copy would come now

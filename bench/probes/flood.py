@@ -1,4 +1,4 @@
-"""`COUNT CHAT...`: queues welcomes as the handlers do; at a line on its input it queues an incident's card."""
+"""`COUNT CHAT...`: queues welcomes for all chats but the last; at a line of input, an incident's card for that."""
 
 import sys
 
@@ -7,7 +7,7 @@ from django.db import transaction
 from events.models import Bot
 from events.outbox import send_card
 
-count, chats = int(sys.argv[1]), sys.argv[2:]
+count, chats, incident_chat = int(sys.argv[1]), sys.argv[2:-1], sys.argv[-1]
 bot = Bot.objects.get()
 
 
@@ -21,5 +21,5 @@ with transaction.atomic():
         send_card(bot, chat_id=chat_id, card=card("welcome"), key=f"welcome:{bot.pk}:{number}")
 print("queued", flush=True)
 sys.stdin.readline()
-send_card(bot, chat_id=chats[0], card=card("INCIDENT"), key=f"inc:{bot.pk}:1:card")
+send_card(bot, chat_id=incident_chat, card=card("INCIDENT"), key=f"inc:{bot.pk}:1:card")
 print("queued", flush=True)

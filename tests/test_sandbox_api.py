@@ -8,6 +8,7 @@ import httpx
 import pytest
 
 from botconsole.sandbox import SandboxConfig, SandboxServer
+from tests.test_sandbox_pushes import NO_TLS
 
 APP = {"app_id": "cli_test", "app_secret": "s3cret"}
 PNG = b"\x89PNG\r\n\x1a\n" + b"\x00\x00\x00\rIHDR" + (8).to_bytes(4, "big") * 2 + b"\x08\x02\x00\x00\x00"
@@ -20,7 +21,7 @@ class Feishu:
 
     def __init__(self, sandbox: SandboxServer) -> None:
         self.sandbox = sandbox
-        self.http = httpx.Client(base_url=sandbox.url, trust_env=False)
+        self.http = httpx.Client(base_url=sandbox.url, trust_env=False, verify=NO_TLS)
         answer = self.http.post("/open-apis/auth/v3/tenant_access_token/internal", json=APP).json()
         self.token = answer["tenant_access_token"]
 

@@ -1,13 +1,15 @@
 """The control API as docs/sandbox.md promises it to tests in any language: each call, its answer, its refusals."""
 
 import json
+import sqlite3
 from collections.abc import Iterator
 from typing import Any
 
 import httpx
 import pytest
 
-from botconsole.sandbox import SandboxServer
+from botconsole.sandbox import SandboxServer, push
+from botconsole.sandbox.store import Store
 from tests.test_sandbox_pushes import App, Person, settings, until
 
 JUNIPER = {"open_id": "ou_juniper", "name": "Juniper"}
@@ -176,13 +178,13 @@ def test_the_calls_tell_what_the_bot_asked_and_what_it_was_told(person: Person, 
 
 
 def test_the_pushes_tell_their_tries(person: Person, app: App) -> None:
-    app.status = 500
+    app.status, app.answer = 500, b"out of order"
     person.post("/clock", {"factor": 1000})
     event_id = person.post("/groups", {"name": "g"})["event_id"]
     until(lambda: person.push(event_id)["retries"] >= 1)
     push = person.http.get(f"/pushes/{event_id}").json()
     assert (push["status"], push["state"], push["type"]) == (500, "retrying", "im.chat.member.bot.added_v1")
-    assert push["tries"][0]["status"] == 500
+    assert (push["tries"][0]["status"], push["tries"][0]["answer"]) == (500, "out of order")
     assert push["payload"]["header"]["event_id"] == event_id
 
 
@@ -273,3 +275,90 @@ def test_an_event_for_a_client_that_comes_later_is_kept_and_tried_again(person: 
     person.post("/transport", {"transport": "webhook"})
     person.post("/clock", {"advance": 15})
     until(lambda: app.types == ["im.chat.member.bot.added_v1"])
+
+
+def test_who_makes_a_group_owns_it_and_the_bot_does_not(person: Person) -> None:
+    ada = person.post("/people", {"open_id": "ou_ada", "name": "Ada"})["open_id"]
+    chat_id = person.group(open_id=ada)
+    group = person.http.get("/groups").json()["items"][0]
+    assert (group["owner_id"], [one["open_id"] for one in group["members"]]) == (ada, [ada])
+    assert person.bot("DELETE", f"/im/v1/chats/{chat_id}", {}).json()["code"] == 232002
+
+
+def test_a_known_person_is_changed(person: Person, chat_id: str) -> None:
+    changed = {"visible": False, "resigned": True, "email": "juniper@sandbox.example"}
+    told = person.post("/people", {"open_id": "ou_juniper", **changed})
+    assert told == {**JUNIPER, "visible": False, "resigned": True}
+    body = {"receive_id": changed["email"], "msg_type": "text", "content": '{"text": "hi"}'}
+    assert person.bot("POST", "/im/v1/messages?receive_id_type=email", body).json()["code"] == 230029
+
+
+def test_a_known_person_who_brings_a_name_joins_the_group_in_which_she_speaks(
+    person: Person, app: App, chat_id: str
+) -> None:
+    other = person.group()
+    assert person.post(f"/groups/{other}/messages", {**JUNIPER, "text": "hi"})["message_id"]
+    assert [one["open_id"] for one in person.http.get(f"/groups/{other}/members").json()["items"]] == [
+        "ou_juniper"
+    ]
+    until(lambda: app.types.count("im.chat.member.user.added_v1") == 2)
+
+
+def test_the_name_in_a_press_is_the_components_and_makes_nobody(person: Person, chat_id: str) -> None:
+    press = {"open_id": "ou_new", "name": "ack", "element": "ack"}
+    assert person.post(f"/messages/{person.card(chat_id)}/press", press)["status_code"] == 404
+    assert person.http.get(f"/groups/{chat_id}/members").json()["total"] == 1
+
+
+def test_addresses_in_a_text_are_links_and_nothing_else_is_markup(person: Person, chat_id: str) -> None:
+    text = 'see https://a.example/x?b=1&c=2, <b>"https://b.example/"</b>'
+    person.post(f"/groups/{chat_id}/messages", {**JUNIPER, "text": text})
+    link = '<a href="{0}" target="_blank" rel="noopener">{0}</a>'
+    first, second = link.format("https://a.example/x?b=1&amp;c=2"), link.format("https://b.example/")
+    assert person.messages(chat_id)[-1]["html"] == (
+        f'<p class="said">see {first}, &lt;b&gt;&quot;{second}&quot;&lt;/b&gt;</p>'
+    )
+
+
+def test_the_gauge_of_a_conversation_bears_the_persons_name(person: Person, chat_id: str) -> None:
+    body = {"receive_id": "ou_juniper", "msg_type": "text", "content": '{"text": "hi"}'}
+    person.bot("POST", "/im/v1/messages?receive_id_type=open_id", body)
+    assert person.http.get("/state").json()["peaks"] == [{"about": "Juniper", "second": 1, "most": 5}]
+
+
+def test_where_the_limit_is_hit_the_bootstrap_says_so_with_its_own_code(person: Person) -> None:
+    person.post("/faults", {"switch": "limit_hit"})
+    config = person.sandbox.config
+    body = {"AppID": config.app_id, "AppSecret": config.app_secret}
+    answer = person.http.post(f"{person.sandbox.url}/callback/ws/endpoint", json=body)
+    assert (answer.status_code, answer.json()["code"]) == (200, 1000040350)
+
+
+def test_of_the_pushes_that_are_over_the_newest_are_kept(
+    person: Person, app: App, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(push, "KEPT_PUSHES", 3)
+    monkeypatch.setattr(push, "SWEEP_EVERY", 10)
+    for number in range(9):
+        person.post("/events", {"event_type": f"x{number}", "event": {}})
+    until(lambda: [one["state"] for one in person.pushes()] == ["acked"] * 9)
+    person.post("/events", {"event_type": "x9", "event": {}})
+    assert [one["type"] for one in person.pushes()] == ["x9", "x8", "x7"]
+
+
+@pytest.mark.parametrize("limit", ["9" * 5000, "-1", "x", "٣"])
+def test_a_limit_that_is_no_number_is_refused(person: Person, limit: str) -> None:
+    assert person.http.get("/calls", params={"limit": limit}).status_code == 400
+
+
+def test_a_page_whose_origin_is_nonsense_may_not_drive_it(person: Person) -> None:
+    assert person.http.post("/groups", json={"name": "x"}, headers={"Origin": "http://["}).status_code == 403
+
+
+def test_many_rows_are_written_all_or_none() -> None:
+    store, sql = Store(), "INSERT INTO uuids VALUES ('message', ?, 'om_1', 0)"
+    with pytest.raises(sqlite3.IntegrityError):
+        store.many(sql, [("one",), ("one",)])
+    store.many(sql, [("two",)])
+    assert [row["uuid"] for row in store.rows("SELECT uuid FROM uuids")] == ["two"]
+    store.close()

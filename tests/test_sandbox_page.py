@@ -84,6 +84,23 @@ def test_one_click_adds_an_invented_member_and_tells_the_app(page: Any, app: App
     assert app.bodies[0]["event"]["users"][0]["name"] == name
 
 
+def test_a_person_one_knows_is_added_by_name_and_stays_the_same_person(
+    page: Any, app: App, sandbox: SandboxServer
+) -> None:
+    page.click("#new-group")
+    page.fill("#group-name", "ops")
+    page.click("#group-dialog .primary")
+    page.wait_for_selector("#chat-name >> text=ops")
+    page.fill("#member-name", "Juniper")
+    page.click("#add-member button")
+    page.wait_for_selector("#member-list >> text=Juniper")
+    assert page.locator("#known-people option[value=Juniper]").count() == 0
+    known = sandbox.world.store.rows("SELECT open_id FROM people WHERE name = 'Juniper'")
+    until(lambda: "im.chat.member.user.added_v1" in app.types)
+    told = app.bodies[app.types.index("im.chat.member.user.added_v1")]["event"]["users"]
+    assert [told[0]["user_id"]["open_id"]] == [row["open_id"] for row in known]
+
+
 def test_a_card_appears_without_a_reload_and_its_form_reaches_the_app(
     page: Any, app: App, sandbox: SandboxServer
 ) -> None:

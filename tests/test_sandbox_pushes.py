@@ -4,6 +4,7 @@ import base64
 import hashlib
 import itertools
 import json
+import ssl
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -14,9 +15,10 @@ import httpx
 import pytest
 from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
 
-from botconsole.sandbox import SandboxConfig, SandboxServer
+from botconsole.sandbox import SandboxConfig, SandboxServer, server
 
 KEY, TOKEN = "test key", "vt_1"
+NO_TLS = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)  # or each client reads the system's certificates: 20 ms
 CARD = {
     "schema": "2.0",
     "body": {
@@ -115,7 +117,9 @@ class Person:
 
     def __init__(self, sandbox: SandboxServer) -> None:
         self.sandbox = sandbox
-        self.http = httpx.Client(base_url=f"{sandbox.url}/_sandbox", trust_env=False, timeout=10)
+        self.http = httpx.Client(
+            base_url=f"{sandbox.url}/_sandbox", trust_env=False, timeout=10, verify=NO_TLS
+        )
 
     def post(self, path: str, body: dict | None = None) -> dict:
         answer = self.http.post(path, json=body or {})
@@ -503,19 +507,18 @@ def test_the_stream_says_at_once_that_a_chat_changed(person: Person) -> None:
     with httpx.stream("GET", f"{person.sandbox.url}/_sandbox/stream", trust_env=False, timeout=5) as stream:
         lines = (json.loads(line[6:]) for line in stream.iter_lines() if line.startswith("data: "))
         assert next(lines) == []
-        began = time.monotonic()
         person.post(f"/groups/{chat_id}/messages", {"open_id": open_id, "text": "hi"})
-        assert next(topics for topics in lines if chat_id in topics)
-        assert time.monotonic() - began < 1
+        assert next(topics for topics in lines if chat_id in topics)  # long before the 15 s of a quiet spell
 
 
-def test_an_open_stream_does_not_hold_up_the_end(app: App) -> None:
+def test_an_open_stream_does_not_hold_up_the_end(app: App, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(server, "END_SECONDS", 60)
     sandbox = SandboxServer(settings(app.url)).start()
     with httpx.stream("GET", f"{sandbox.url}/_sandbox/stream", trust_env=False, timeout=5) as stream:
         next(stream.iter_lines())
         began = time.monotonic()
         sandbox.close()
-        assert time.monotonic() - began < 2.5
+        assert time.monotonic() - began < 30
 
 
 def test_a_reset_empties_the_world_and_seeds_it_again(app: App) -> None:

@@ -152,6 +152,16 @@ def test_fifty_calls_a_second_are_allowed_and_the_next_one_when_the_first_is_a_s
     limits.count_call("api")
 
 
+def test_a_limit_that_nobody_is_near_is_forgotten() -> None:
+    time = Time()
+    limits = Limits(True, time)
+    for number in range(100):
+        limits.count_message(f"patch om_{number}")
+    time.now = 61.0
+    limits.count_message("patch om_new")
+    assert list(limits._messages) == list(limits._peaks) == ["patch om_new"]
+
+
 def test_a_thousand_calls_a_minute_are_allowed_and_the_header_says_how_long_to_wait() -> None:
     time = Time()
     limits = Limits(True, time)

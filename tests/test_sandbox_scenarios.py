@@ -5,6 +5,8 @@ from pathlib import Path
 
 import httpx
 import pytest
+from django.conf import settings as django_settings
+from django.core.management import CommandError, call_command
 
 from botconsole.sandbox import SandboxServer
 from botconsole.sandbox.scenario import ScenarioError, read, shipped
@@ -108,12 +110,11 @@ def test_thousands_join_in_a_burst(person: Person, app: App) -> None:
 
 
 def test_feishu_is_down_for_ten_minutes_of_its_own_clock(person: Person) -> None:
-    person.post("/clock", {"factor": 600})
+    began = person.post("/clock", {"factor": 600})["now"]
     person.post("/scenarios/play", {"name": "feishu-down"})
     until(lambda: [fault["down"] for fault in person.http.get("/faults").json()["items"]] == [True])
-    began = person.http.get("/state").json()["clock"]["now"]
     until(lambda: person.http.get("/faults").json()["items"] == [], 30)
-    assert 560_000 < person.http.get("/state").json()["clock"]["now"] - began < 900_000
+    assert person.post("/clock", {"factor": 600})["now"] - began >= 605_000
 
 
 def test_a_card_is_waited_for_and_pressed(person: Person, app: App) -> None:
@@ -156,6 +157,10 @@ def test_an_alert_goes_to_the_console_when_its_variable_is_set(person: Person, a
     assert app.bodies == [{"n": "1"}, {"n": "2"}]
     app.status = 403
     assert "answered 403" in played(person, yaml=text, variables={"path": "/alerts"})["error"]
+    person.sandbox.set_webhook(f"http://127.0.0.1:{free_port()}/")
+    assert (
+        "was not answered: no connection" in played(person, yaml=text, variables={"path": "/alerts"})["error"]
+    )
 
 
 def test_one_scenario_is_played_at_a_time_and_can_be_stopped(person: Person) -> None:
@@ -263,14 +268,26 @@ def test_the_command_plays_a_file_and_records_to_another(tmp_path: Path) -> None
         (("--play", "nothing.yaml"), "there is no file nothing.yaml, and no scenario of that name"),
         (("--play", "BAD"), "line 3: a step has no sya; did you mean say?"),
         (("--play", "long-incident", "--set", "x=1"), "long-incident has no variable x"),
-        (("--record", "BAD"), "cannot be written: File exists"),
+        (("--clock-factor", "0"), "--clock-factor must be above 0"),
     ],
 )
-def test_a_wrong_option_is_one_clear_line(tmp_path: Path, options: tuple[str, ...], said: str) -> None:
+def test_a_wrong_option_is_one_clear_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, options: tuple[str, ...], said: str
+) -> None:
+    for name in ("FEISHU_APP_ID", "FEISHU_APP_SECRET"):
+        monkeypatch.setattr(django_settings, name, "invented")
     bad = tmp_path / "bad.yaml"
     bad.write_text(steps("sya: {in: a}"))
-    with start("--port", "0", *(str(bad) if option == "BAD" else option for option in options)) as process:
+    with pytest.raises(CommandError) as error:
+        call_command("sandbox", "--port=0", *(str(bad) if option == "BAD" else option for option in options))
+    assert said in str(error.value)
+    assert "\n" not in str(error.value)
+
+
+def test_a_recording_overwrites_no_file(tmp_path: Path) -> None:
+    there = tmp_path / "there.yaml"
+    there.touch()
+    with start("--port", "0", "--record", str(there)) as process:
         _, errors = process.communicate(timeout=30)
-    assert process.returncode == 1
-    assert errors.count("\n") == 1
-    assert said in errors
+    assert (process.returncode, errors.count("\n")) == (1, 1)
+    assert "cannot be written: File exists" in errors

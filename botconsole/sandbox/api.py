@@ -119,7 +119,7 @@ async def _read(request: Request) -> Call:
     content_type, raw = request.headers.get("content-type", ""), await request.body()
     if content_type.startswith("multipart/form-data"):
         fields, files = images.read_multipart(content_type, raw)
-        return Call(params, query, fields, len(raw), files)
+        return Call(params, query, fields, files)
     if len(raw) > LARGEST_JSON_BYTES:
         raise PlatformError(99992402, "ext=the body is too large")
     try:
@@ -128,7 +128,7 @@ async def _read(request: Request) -> Call:
         raise PlatformError(99992402, "ext=the body is not JSON") from None
     if not isinstance(body, dict):
         raise PlatformError(99992402, "ext=the body is not an object")
-    return Call(params, query, body, len(raw))
+    return Call(params, query, body)
 
 
 def refusal(error: PlatformError, log_id: str) -> Response:

@@ -17,12 +17,11 @@ class Upload:
 
 @dataclass(frozen=True, slots=True)
 class Call:
-    """Path parameters, query and body; `token_kind` is tenant or app, '' where no token is needed."""
+    """Path parameters, query and body; a multipart body has files."""
 
     params: dict[str, str]
     query: dict[str, str]
     body: dict[str, Any] = field(default_factory=dict)
-    size: int = 0
     files: dict[str, Upload] = field(default_factory=dict)
 
     def text(self, name: str, longest: int = 0, required: bool = False, code: int = 99992402) -> str:

@@ -175,7 +175,7 @@ def get(world: World, call: Call) -> dict[str, Any]:
     del told["chat_id"]
     if not chat["bot_in"]:
         told = {key: told[key] for key in ("avatar", "name")}
-    told |= {"user_count": str(len(world.members(chat["chat_id"]))), "bot_count": str(chat["bot_in"])}
+    told |= {"user_count": str(world.member_count(chat["chat_id"])), "bot_count": str(chat["bot_in"])}
     told |= {"chat_status": chat["status"]}
     if chat["bot_in"]:
         people = [person[kind] for person in world.managers(chat["chat_id"])]

@@ -17,7 +17,7 @@ from botconsole.sandbox import frames
 from botconsole.sandbox.changes import Changes
 from botconsole.sandbox.clock import wall_ms
 from botconsole.sandbox.config import SandboxConfig
-from botconsole.sandbox.faults import Faults
+from botconsole.sandbox.faults import TOO_MANY_CONNECTIONS, Faults
 from botconsole.sandbox.frames import Frame
 from botconsole.sandbox.store import new_id
 from botconsole.sandbox.webhook import ANSWER_SECONDS, Answer
@@ -25,7 +25,7 @@ from botconsole.sandbox.webhook import ANSWER_SECONDS, Answer
 PATH = "/ws/v2"
 MOST_CONNECTIONS, LARGEST_PAYLOAD, SERVICE_ID = 50, 128 * 1024, 33554678
 AUTH_FAILED, FORBIDDEN = 514, 403
-LIMIT_HIT, NO_CREDENTIAL, UNKNOWN_APP = 1000040350, 1000040344, 1000040346
+NO_CREDENTIAL, UNKNOWN_APP = 1000040344, 1000040346
 KNOWN_TICKETS = 1000
 
 Json = dict[str, Any]
@@ -155,7 +155,7 @@ class Connections:
         if status := self._faults.takes("handshake"):
             return status, "refused by a fault", 0
         if self._faults.takes("connection_limit") or len(self._online) >= MOST_CONNECTIONS:
-            return AUTH_FAILED, "the number of connections exceeded the limit", LIMIT_HIT
+            return AUTH_FAILED, "the number of connections exceeded the limit", TOO_MANY_CONNECTIONS
         if self._tickets.get(query.get("ticket", "")) != query.get("device_id"):
             return AUTH_FAILED, "the ticket is invalid", NO_CREDENTIAL
         return None

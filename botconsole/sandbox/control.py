@@ -172,7 +172,7 @@ async def press_element(world: World, request: Request, wanted: Wanted) -> Json:
     if not wanted.has("element") and not wanted.has("value"):
         raise WrongError("element or value is required")
     chat = world.must_chat(message["chat_id"])
-    person = doings.actor(world, chat, wanted)
+    person = doings.insider(world, chat, wanted.text("open_id"))
     return await press(world, message, person, wanted.body)
 
 

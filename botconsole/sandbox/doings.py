@@ -70,7 +70,7 @@ def operator(world: World, chat: Row, open_id: str = "") -> Json:
         return payloads.person_ids(insider(world, chat, open_id))
     owner = world.person(chat["owner_id"]) if chat["owner_id"] else None
     if owner is None:
-        members = world.members(chat["chat_id"])
+        members = world.members(chat["chat_id"], 1)
         owner = members[0] if members else None
     return payloads.person_ids(owner) if owner else world.bot
 
@@ -82,26 +82,30 @@ def insider(world: World, chat: Row, open_id: str) -> Row:
         if not world.is_member(chat, open_id):
             raise WrongError(f"{open_id} is not in {chat['chat_id']}")
         return member
-    members = world.members(chat["chat_id"]) if chat["mode"] != "p2p" else [world.must_person(chat["person"])]
+    if chat["mode"] == "p2p":
+        return world.must_person(chat["person"])
+    members = world.members(chat["chat_id"], 1)
     if not members:
         raise WrongError(f"nobody is in {chat['chat_id']}")
     return members[0]
 
 
 def actor(world: World, chat: Row, wanted: Wanted) -> Row:
-    """Who acts in a chat; an unknown `open_id` that comes with a `name` is made, and joins first."""
+    """Who speaks in a chat; who is not in the group and comes with a `name` joins it first."""
     open_id, name = wanted.text("open_id"), wanted.text("name")
-    if open_id and name and not world.person(open_id) and chat["mode"] != "p2p":
+    if open_id and name and chat["mode"] != "p2p" and not world.is_member(chat, open_id):
         add_members(world, chat, Wanted({"open_id": open_id, "name": name}))
     return insider(world, chat, open_id)
 
 
 def add_group(world: World, wanted: Wanted) -> Json:
-    """A group made by a person, with the bot in it unless told otherwise."""
-    name = wanted.text("name")
+    """A group made by a person, who then owns it, with the bot in it unless told otherwise."""
+    name, open_id = wanted.text("name"), wanted.text("open_id")
+    makers = [world.must_person(open_id)] if open_id else []
     if len(name) > LONGEST_NAME:
         raise WrongError(f"a group's name has at most {LONGEST_NAME} characters")
-    chat = world.add_chat(name, bot_in=0)
+    chat = world.add_chat(name, bot_in=0, owner_id=open_id)
+    world.join(chat, makers, world.bot, push=False)
     told: Json = {"chat_id": chat["chat_id"]}
     if wanted.flag("bot", True):
         told["event_id"] = move_bot(world, chat, inside=True)
@@ -143,7 +147,7 @@ def leave(world: World, chat: Row, wanted: Wanted) -> Json:
     if chat["mode"] == "p2p":
         raise WrongError("nobody leaves a conversation with the bot")
     event_id = world.leave(chat, [who], payloads.person_ids(who))
-    members = world.members(chat["chat_id"])
+    members = world.members(chat["chat_id"], 1)
     if chat["owner_id"] == who["open_id"] and members:
         change(world, chat, {"owner_id": members[0]["open_id"]}, payloads.person_ids(who))
     return {"event_id": event_id}
@@ -158,7 +162,10 @@ def person(world: World, wanted: Wanted) -> Row:
         raise WrongError(f"at most {LONGEST_ID} characters of open_id, {LONGEST_PERSONS_NAME} of name")
     if not name and not (open_id and world.person(open_id)):
         name = fresh_name(world)
-    return world.add_person(name, open_id, wanted.flag("visible", True))
+    row = world.add_person(name, open_id, wanted.flag("visible", True))
+    told: Json = {key: int(wanted.flag(key, False)) for key in ("visible", "resigned") if wanted.has(key)}
+    told |= {key: wanted.text(key) for key in ("email", "mobile") if wanted.has(key)}
+    return world.change_person(row["open_id"], **told) if told else row
 
 
 def enter_conversation(world: World, wanted: Wanted) -> Json:

@@ -14,6 +14,7 @@ OF_FRAMES = ("fragment_bytes", "card_frames", "encrypted_frames")
 OF_CONNECTIONS = ("half_open", "no_pong", "connection_limit", "handshake")
 KINDS = (*OF_CALLS, *OF_PUSHES, *OF_FRAMES, *OF_CONNECTIONS)
 HANDSHAKES = (403, 514)
+TOO_MANY_CALLS, TOO_MANY_CONNECTIONS = 99991400, 1000040350
 # The switches of the page by name; `POST /_sandbox/faults` takes {"switch": name} as well as what it stands for.
 SWITCHES: dict[str, dict[str, Any]] = {
     "down": {"down": True},
@@ -23,7 +24,7 @@ SWITCHES: dict[str, dict[str, Any]] = {
     "token_expired": {"token_expired": True},
     "no_ack": {"no_ack": True},
     "half_open": {"half_open": True},
-    "limit_hit": {"code": 99991400, "connection_limit": True},
+    "limit_hit": {"code": TOO_MANY_CALLS, "connection_limit": True},
     "duplicate": {"duplicate": 1},
     "reorder": {"reorder": True},
 }
@@ -174,9 +175,10 @@ def fault_answer(fault: Fault, path: str, log_id: str) -> tuple[int, str, bytes]
         return fault.status, "text/html", b"" if fault.status in (204, 304) else page.encode()
     message = CODES.get(fault.code, "an error the sandbox was told to give")
     if path.startswith("/callback/"):
-        # the bootstrap of the long connection answers its codes with HTTP 200
-        body: dict[str, Any] = {"code": fault.code, "msg": message}
+        # the bootstrap of the long connection answers its codes with HTTP 200, and its limit has a code of its own
+        code = TOO_MANY_CONNECTIONS if fault.code == TOO_MANY_CALLS else fault.code
+        body: dict[str, Any] = {"code": code, "msg": message}
         return 200, "application/json; charset=utf-8", json.dumps(body).encode()
     body = {"code": fault.code, "msg": message, "error": {"log_id": log_id}}
-    status = 429 if fault.code == 99991400 else 400
+    status = 429 if fault.code == TOO_MANY_CALLS else 400
     return status, "application/json; charset=utf-8", json.dumps(body).encode()

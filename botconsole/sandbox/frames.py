@@ -1,6 +1,6 @@
 """The long connection's frames, written and read byte by byte: an oracle that shares nothing with the SDK's class."""
 
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
 PING_OR_PONG, DATA = 0, 1
 VARINT, FIXED64, LENGTH, FIXED32 = 0, 1, 2, 5
@@ -22,10 +22,6 @@ class Frame:
     payload: bytes = b""
     seq_id: int = 0
     log_id: int = 0
-
-    def answered(self, payload: bytes) -> "Frame":
-        """The same frame with another payload: what a pong and an acknowledgement are."""
-        return replace(self, payload=payload)
 
 
 def encode(frame: Frame) -> bytes:

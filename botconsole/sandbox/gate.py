@@ -51,7 +51,10 @@ def host_allowed(config: SandboxConfig, host: str) -> bool:
 
 def origin_allowed(origin: str, host: str) -> bool:
     """A browser's page may only drive the sandbox if it came from it; programs send no Origin."""
-    return not origin or urlsplit(origin).netloc == host
+    try:
+        return not origin or urlsplit(origin).netloc == host
+    except ValueError:
+        return False
 
 
 class Gate:

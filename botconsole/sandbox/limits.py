@@ -7,7 +7,7 @@ from collections.abc import Callable
 from botconsole.sandbox.errors import PlatformError
 
 PER_SECOND, PER_MINUTE, PER_CHAT_AND_SECOND = 50, 1000, 5
-SHOWN_PEAKS = 20
+SHOWN_PEAKS, SWEEP_SECONDS = 20, 60
 
 
 class TooOftenError(PlatformError):
@@ -29,6 +29,7 @@ class Limits:
         self._calls: dict[str, deque[float]] = defaultdict(deque)
         self._messages: dict[str, deque[float]] = defaultdict(deque)
         self._peaks: dict[str, tuple[float, int, int]] = {}
+        self._swept_at = now()
 
     def count_call(self, api: str) -> None:
         """One call of `api`; raises TooOftenError above 50 a second or 1000 a minute."""
@@ -46,7 +47,10 @@ class Limits:
         """One message into a chat (or one change of a message); the fifth within a second is the last."""
         if not self.enabled:
             return
-        now, seen = self.now(), self._messages[about]
+        now = self.now()
+        if now >= self._swept_at + SWEEP_SECONDS:
+            self._sweep(now)
+        seen = self._messages[about]
         _drop(seen, now - 1)
         if len(seen) >= most:
             self._note_peak(about, now, most, most)
@@ -59,6 +63,13 @@ class Limits:
         at, highest, _ = self._peaks.get(about, (0.0, 0, most))
         if count >= highest or at <= now - 60:
             self._peaks[about] = (now, count, most)
+
+    def _sweep(self, now: float) -> None:
+        """Forgets what is over, or a sandbox of many days would remember every message that was patched."""
+        self._swept_at = now
+        for about in [about for about, seen in self._messages.items() if not seen or seen[-1] <= now - 1]:
+            del self._messages[about]
+        self._peaks = {about: peak for about, peak in self._peaks.items() if peak[0] > now - 60}
 
     def gauges(self) -> list[dict[str, int | str]]:
         """For the page: how much of each limit the last minute and second used."""

@@ -33,7 +33,7 @@ def add(world: World, call: Call) -> dict[str, Any]:
         for code, bad in ((232043, missing), (232022, gone), (232024, hidden)):
             if bad:
                 raise PlatformError(code, f"ext=ids: {', '.join(bad)}")
-    if len(world.members(chat["chat_id"])) + len(people) > LARGEST_GROUP:
+    if world.member_count(chat["chat_id"]) + len(people) > LARGEST_GROUP:
         raise PlatformError(232013)
     good = [person for person in people if person["visible"] and not person["resigned"]]
     pending: list[str] = []

@@ -9,8 +9,6 @@ from collections.abc import Awaitable, Callable, Iterator
 from typing import Any
 from urllib.parse import urlsplit
 
-import httpx
-
 from botconsole.sandbox import chats, doings, saying
 from botconsole.sandbox.doings import Json, Wanted, WrongError
 from botconsole.sandbox.faults import FaultError
@@ -29,7 +27,6 @@ FAILURES = (
     TypeError,
     OSError,
     sqlite3.Error,
-    httpx.HTTPError,
 )
 
 
@@ -343,12 +340,20 @@ async def _alert(play: Play, told: Json) -> str:
         raise WrongError(
             "an alert needs a webhook (its host is where alerts go) and a path that begins with /"
         )
-    async with httpx.AsyncClient(trust_env=False, timeout=ALERT_SECONDS) as client:
-        answer = await client.post(
-            f"{url.scheme}://{url.netloc}{told['path']}", json=told["body"], headers=told.get("headers")
+    headers = {"Content-Type": "application/json"}
+    headers |= {str(name): str(value) for name, value in told.get("headers", {}).items()}
+    answer = await play.world.pusher.webhook.post(
+        json.dumps(told["body"]).encode(),
+        headers,
+        ALERT_SECONDS,
+        f"{url.scheme}://{url.netloc}{told['path']}",
+    )
+    if answer.status is None:
+        raise WrongError(f"the alert was not answered: {answer.error}")
+    if answer.status >= 400:
+        raise WrongError(
+            f"the alert was answered {answer.status}: {answer.body[:200].decode(errors='replace')}"
         )
-    if answer.status_code >= 400:
-        raise WrongError(f"the alert was answered {answer.status_code}: {answer.text[:200]}")
     return ""
 
 

@@ -17,6 +17,8 @@ from botconsole.sandbox.webhook import Answer, Webhook, encrypt, seal
 
 RETRY_SECONDS = (15, 300, 3600, 21600)
 AT_ONCE = 32
+KEPT_PUSHES, SWEEP_EVERY = 20_000, 1000  # of what is over the newest so many are kept
+SHOWN_BYTES = 2000  # of each answer
 HELD_SECONDS = 1.0  # how long an event waits for another one to overtake it
 WEBHOOK, LONG_CONNECTION = "webhook", "long_connection"
 TRANSPORTS = (WEBHOOK, LONG_CONNECTION)
@@ -43,6 +45,7 @@ class Pusher:
         self._loop: asyncio.AbstractEventLoop | None = None
         self._tasks: set[asyncio.Task[None]] = set()
         self._held = ""
+        self._added = 0
 
     # the app's settings
 
@@ -166,7 +169,18 @@ class Pusher:
             created_ms=wall_ms(),
             **{**empty, **columns},
         )
+        self._added += 1
+        if self._added % SWEEP_EVERY == 0:
+            self._sweep()
         self._changes.publish("platform")
+
+    def _sweep(self) -> None:
+        """Forgets the oldest pushes of which nothing more will come."""
+        self._store.run(
+            "DELETE FROM pushes WHERE next_try_at IS NULL AND state != 'sending'"
+            " AND number <= (SELECT max(number) FROM pushes) - ?",
+            KEPT_PUSHES,
+        )
 
     def again(self, event_id: str) -> bool:
         """Delivers an event once more, freshly signed, whatever became of it before."""
@@ -293,7 +307,8 @@ class Pusher:
 
 
 def _try(answer: Answer) -> dict[str, Any]:
-    return {"at": wall_ms(), "status": answer.status, "ms": answer.ms, "error": answer.error}
+    said = answer.body[:SHOWN_BYTES].decode(errors="replace")
+    return {"at": wall_ms(), "status": answer.status, "ms": answer.ms, "error": answer.error, "answer": said}
 
 
 def push_view(push: Row) -> dict[str, Any]:

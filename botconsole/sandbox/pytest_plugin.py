@@ -1,16 +1,19 @@
 """The fixture `feishu_sandbox` for any bot's tests: `pytest_plugins = ["botconsole.sandbox.pytest_plugin"]`."""
 
+import contextlib
+import json
 import time
 from collections.abc import Callable, Iterator
+from http.client import HTTPConnection
 from typing import Any
+from urllib.parse import quote, urlsplit
 
-import httpx
 import pytest
 
 from botconsole.sandbox.config import SandboxConfig
 from botconsole.sandbox.server import SandboxServer
 
-STEP_SECONDS = 0.02
+STEP_SECONDS, ANSWER_SECONDS = 0.02, 30
 
 
 class FeishuSandbox:
@@ -18,13 +21,16 @@ class FeishuSandbox:
 
     def __init__(self, server: SandboxServer) -> None:
         self.server, self.config, self.url = server, server.config, server.url
-        self._http = httpx.Client(base_url=f"{server.url}/_sandbox", trust_env=False, timeout=30)
 
     def call(self, method: str, path: str, body: Any = None) -> dict[str, Any]:
         """One of the calls in docs/sandbox.md (`/groups`); a refusal is an AssertionError that says why."""
-        answer = self._http.request(method, path, json=body)
-        told: dict[str, Any] = answer.json()
-        if not answer.is_success:
+        text = None if body is None else json.dumps(body)
+        line = HTTPConnection(urlsplit(self.url).netloc, timeout=ANSWER_SECONDS)
+        with contextlib.closing(line):
+            line.request(method, quote(f"/_sandbox{path}", safe="/?&=%"), text)
+            answer = line.getresponse()
+            told: dict[str, Any] = json.loads(answer.read())
+        if answer.status >= 400:
             raise AssertionError(f"{method} {path}: {told.get('error')}")
         return told
 
@@ -50,9 +56,6 @@ class FeishuSandbox:
             time.sleep(STEP_SECONDS)
         return found
 
-    def close(self) -> None:
-        self._http.close()
-
 
 @pytest.fixture
 def feishu_sandbox_config() -> SandboxConfig:
@@ -70,6 +73,4 @@ def feishu_sandbox_config() -> SandboxConfig:
 def feishu_sandbox(feishu_sandbox_config: SandboxConfig) -> Iterator[FeishuSandbox]:
     """A Feishu of its own for each test, on a free port, with nothing of another test in it."""
     with SandboxServer(feishu_sandbox_config) as server:
-        sandbox = FeishuSandbox(server)
-        yield sandbox
-        sandbox.close()
+        yield FeishuSandbox(server)

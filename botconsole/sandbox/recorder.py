@@ -118,6 +118,8 @@ class Recorder:
 def _group(recorder: Recorder, where: dict[str, str], body: Json, told: Json) -> Json:
     recorder.knows(told["chat_id"])
     step: Json = {"name": body.get("name") or told["chat_id"]}
+    if body.get("open_id"):
+        step["members"] = [recorder.person(body["open_id"])]
     return {"group": step if body.get("bot", True) else {**step, "bot": False}}
 
 

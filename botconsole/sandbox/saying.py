@@ -80,7 +80,8 @@ def _text(world: World, chat: Row, wanted: Wanted) -> tuple[str, list[Json]]:
     text = wanted.text("text")
     if len(text.encode()) > LONGEST_TEXT:
         raise WrongError("the text is longer than 150 KB")
-    known = {person["name"]: person["open_id"] for person in world.members(chat["chat_id"])}
+    members = world.members(chat["chat_id"]) if "@" in text else []  # there may be thousands
+    known = {person["name"]: person["open_id"] for person in members}
     known |= {world.config.app_name: world.config.bot_open_id, "all": "", "所有人": ""}
     names = "|".join(re.escape(name) for name in sorted(known, key=len, reverse=True))
     mentions: list[Json] = []

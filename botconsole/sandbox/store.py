@@ -129,10 +129,9 @@ class Store:
 
     def many(self, sql: str, lines: Iterable[tuple[Any, ...]]) -> None:
         """Writes many rows in one transaction."""
-        with self._lock:
+        with self._lock, self._database:  # its own `with` commits, or rolls back
             self._database.execute("BEGIN")
             self._database.executemany(sql, lines)
-            self._database.execute("COMMIT")
 
     def insert(self, table: str, **values: Any) -> None:
         marks = ", ".join("?" * len(values))

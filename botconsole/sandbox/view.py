@@ -13,6 +13,7 @@ from botconsole.sandbox.store import Row
 from botconsole.sandbox.world import World
 
 Json = dict[str, Any]
+LINK = re.compile(r"(https?://[^\s<>\"'，。；、！？）】]*[^\s<>\"'，。；、！？）】.,;:!?)])")
 SHOWN_PEOPLE = 100  # of each group in what the page reads at every change; the rest it asks for
 
 
@@ -24,7 +25,8 @@ def draw_card(card: Json, names: dict[str, str], locale: str) -> str:
 
 
 def person_view(person: Row) -> Json:
-    return {"open_id": person["open_id"], "name": person["name"], "visible": bool(person["visible"])}
+    flags = {key: bool(person[key]) for key in ("visible", "resigned")}
+    return {"open_id": person["open_id"], "name": person["name"], **flags}
 
 
 def chat_view(world: World, chat: Row, names: dict[str, str], most: int = -1) -> Json:
@@ -118,9 +120,15 @@ def _html(message: Row, content: Json, names: dict[str, str], locale: str) -> st
         key, name = html.escape(str(content.get("file_key"))), html.escape(str(content.get("file_name")))
         return f'<a class="file" href="/_sandbox/files/{key}" download>{name}</a>'
     if message["msg_type"] == "text":
-        text = html.escape(_with_names(message, str(content.get("text", ""))))
-        return f'<p class="said">{text}</p>'
+        return f'<p class="said">{_linked(_with_names(message, str(content.get("text", ""))))}</p>'
     return f'<p class="said">[{html.escape(message["msg_type"])}]</p>'
+
+
+def _linked(text: str) -> str:
+    """Escaped, and its addresses as links."""
+    parts = [html.escape(part) for part in LINK.split(text)]
+    parts[1::2] = [f'<a href="{part}" target="_blank" rel="noopener">{part}</a>' for part in parts[1::2]]
+    return "".join(parts)
 
 
 def _post(message: Row, content: Json) -> str:
@@ -256,7 +264,7 @@ def state_view(world: World) -> Json:
         "switches": SWITCHES,
         "missing_scopes": world.missing_scopes,
         "limits": world.limits.gauges(),
-        "peaks": [_with_chat_name(one, chats) for one in world.limits.peaks()],
+        "peaks": [_with_chat_name(one, chats, names) for one in world.limits.peaks()],
         "counts": {
             "calls": world.calls.count,
             "pushes": store.number("SELECT count(*) FROM pushes"),
@@ -265,10 +273,10 @@ def state_view(world: World) -> Json:
     }
 
 
-def _with_chat_name(peak: Json, chats: list[Row]) -> Json:
-    """A limit about a chat is told with the chat's name in place of its id."""
-    names = {chat["chat_id"]: chat["name"] for chat in chats if chat["name"]}
-    about = " ".join(names.get(word, word) for word in str(peak["about"]).split())
+def _with_chat_name(peak: Json, chats: list[Row], people: dict[str, str]) -> Json:
+    """A limit about a chat is told with the name of the group, or of the person, in place of its id."""
+    names = {chat["chat_id"]: chat["name"] or people.get(chat["person"], "") for chat in chats}
+    about = " ".join(names.get(word) or word for word in str(peak["about"]).split())
     return {**peak, "about": about}
 
 

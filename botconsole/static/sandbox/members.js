@@ -5,7 +5,7 @@ import { $, attempt, avatar, call, make, merged } from "./tools.js";
 import { word } from "./words.js";
 
 const MANY = 20; // from here on there is a field to search them
-let state = { app: {}, fresh_name: "" };
+let state = { app: {}, people: [], fresh_name: "" };
 let chat = null;
 let found = null; // what was searched for, in place of the first hundred
 
@@ -20,6 +20,7 @@ export function show(next, openChat) {
   if (found) search();
 }
 
+const outsiders = () => state.people.filter((person) => !chat?.members.some((member) => member.open_id === person.open_id));
 const isGroup = () => Boolean(chat) && chat.mode !== "p2p";
 
 function draw() {
@@ -33,6 +34,7 @@ function draw() {
   $("move-bot").textContent = word(chat && chat.bot_in ? "bot_leaves" : "bot_joins");
   const name = $("member-name");
   if (!name.value || name.value === name.dataset.fresh) name.value = name.dataset.fresh = state.fresh_name;
+  $("known-people").replaceChildren(...outsiders().map((person) => make("option", { value: person.name })));
   drawActors();
   const bot = chat && chat.bot_in && !found ? [botLine()] : [];
   $("member-list").replaceChildren(...bot, ...shown.map(line));
@@ -90,7 +92,9 @@ const search = merged(async () => {
 async function add(event) {
   event.preventDefault();
   const name = $("member-name");
-  const made = await attempt(() => call("POST", `/groups/${chat.chat_id}/members`, { name: name.value.trim() }));
+  const wanted = name.value.trim();
+  const known = outsiders().find((person) => person.name === wanted); // nobody becomes two people by joining twice
+  const made = await attempt(() => call("POST", `/groups/${chat.chat_id}/members`, known ? { open_id: known.open_id } : { name: wanted }));
   if (made) name.value = "";
 }
 

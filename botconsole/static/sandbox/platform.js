@@ -5,6 +5,7 @@ import { word } from "./words.js";
 
 const FACTORS = [1, 10, 60, 3600];
 const GROUP_MESSAGES = "im:message.group_msg";
+const MOST_CONNECTIONS = 50;
 export const refresh = traffic.refresh;
 let missing = [];
 
@@ -39,6 +40,8 @@ function drawTimes() {
   times.value = before;
 }
 
+const gauge = (value, most) => [make("meter", { min: 0, max: most, high: most * 0.8, value, "aria-label": `${value} / ${most}` }), make("span", { class: "number" }, `${value}/${most}`)];
+
 // Feishu saves the long connection only while a client is online, and so does this page.
 function drawTransport(state) {
   const way = (name) => make("button", {
@@ -48,12 +51,12 @@ function drawTransport(state) {
   $("transport").replaceChildren(way("webhook"), way("long_connection"));
   const lines = state.connections.map((one) => make("li", {},
     make("code", {}, one.device_id), make("span", { class: "hint" }, word("connection_about", one)), one.half_open ? make("span", { class: "state bad" }, word("fault_half_open")) : ""));
-  $("connections").replaceChildren(...(lines.length ? lines : [make("li", { class: "hint" }, word("no_connections"))]));
+  const count = make("li", { class: "gauge" }, make("span", {}, word("connections")), ...gauge(lines.length, MOST_CONNECTIONS));
+  $("connections").replaceChildren(...(lines.length ? [count, ...lines] : [make("li", { class: "hint" }, word("no_connections"))]));
   $("drop").hidden = !lines.length;
 }
 
 function drawLimits(limits, peaks) {
-  const gauge = (value, most) => [make("meter", { min: 0, max: most, high: most * 0.8, value, "aria-label": `${value} / ${most}` }), make("span", { class: "number" }, `${value}/${most}`)];
   const lines = limits.map((one) => make("div", { class: "gauge" }, make("code", {}, one.api.replace("/open-apis", "")), ...gauge(one.second, 50), ...gauge(one.minute, 1000)));
   const head = make("div", { class: "gauge hint" }, make("span", {}, word("per_call")), make("span", { class: "over" }, word("second")), make("span", { class: "over" }, word("minute")));
   const chats = peaks.map((one) => make("div", { class: "gauge" }, make("span", { class: "about-chat" }, one.about), ...gauge(one.second, one.most)));

@@ -61,7 +61,7 @@ function pushLine(push) {
     [make("time", {}, clockTime(push.created_at, true)), make("code", {}, push.type), make("span", { class: `state ${mood}` }, word(push.state)),
       make("span", { class: "hint" }, about.filter(Boolean).join(" · "))],
     () => [make("div", { class: "line" }, make("code", {}, push.event_id), make("button", { type: "button", onclick: again }, word("again"))),
-      make("ul", { class: "tries" }, ...push.tries.map((one) => make("li", {}, `${clockTime(one.at, true)} → ${answered(one)} · ${one.ms} ms`))),
+      make("ul", { class: "tries" }, ...push.tries.map((one) => make("li", {}, `${clockTime(one.at, true)} → ${answered(one)} · ${one.ms} ms`, one.answer && make("pre", {}, pretty(one.answer))))),
       make("pre", {}, JSON.stringify(push.payload, null, 2))]);
 }
 

@@ -362,3 +362,16 @@ def test_many_rows_are_written_all_or_none() -> None:
     store.many(sql, [("two",)])
     assert [row["uuid"] for row in store.rows("SELECT uuid FROM uuids")] == ["two"]
     store.close()
+
+
+def test_presses_may_go_to_a_url_of_their_own(person: Person, app: App, chat_id: str) -> None:
+    presses = App()
+    told = person.post("/webhook", {"url": presses.url, "which": ["callbacks"]})
+    assert told == {"url": app.url, "callback_url": presses.url}
+    body = {"open_id": "ou_juniper", "element": "ack"}
+    assert person.post(f"/messages/{person.card(chat_id)}/press", body)["status"] == "ok"
+    assert presses.bodies[-1]["event"]["action"]["value"] == {"action": "ack"}
+    assert "card.action.trigger" not in app.types
+    assert person.post("/webhook", {"url": presses.url, "which": ["events"]})["callback_url"] == presses.url
+    assert person.post("/webhook", {"url": app.url}) == {"url": app.url}
+    presses.close()

@@ -76,16 +76,31 @@ async def set_clock(world: World, request: Request, wanted: Wanted) -> Json:
     return doings.set_clock(world, wanted)
 
 
+def _which(wanted: Wanted) -> list[str]:
+    """What a setting is for: events, callbacks or (by default) both."""
+    which = wanted.texts("which") or list(WHAT)
+    if unknown := set(which) - set(WHAT):
+        raise WrongError(f"which has no {', '.join(sorted(unknown))}; it has {', '.join(WHAT)}")
+    return which
+
+
 async def set_webhook(world: World, request: Request, wanted: Wanted) -> Json:
-    """Saves a request URL only if it answers the challenge, as Feishu does."""
-    url = wanted.text("url")
+    """Saves a request URL only if it answers the challenge, as Feishu does; one for callbacks alone by `which`."""
+    url, which = wanted.text("url"), _which(wanted)
     if not url.startswith(("http://", "https://")):
         raise WrongError("the URL must begin with http:// or https://")
     if reason := await world.pusher.challenge(url):
         raise WrongError(f"the URL was not saved: {reason}")
-    world.pusher.webhook_url = url
+    webhook = world.pusher.webhook
+    if "events" in which:
+        # callbacks go where events go, unless they have been given a URL of their own
+        webhook.callback_url = "" if "callbacks" in which else webhook.callback_url or webhook.url
+        webhook.url = url
+    else:
+        webhook.callback_url = url
     world.changes.publish("state")
-    return {"url": url}
+    told: Json = {"url": webhook.url}
+    return told | {"callback_url": webhook.callback_url} if webhook.callback_url else told
 
 
 async def set_scopes(world: World, request: Request, wanted: Wanted) -> Json:
@@ -162,11 +177,9 @@ async def reset(world: World, request: Request, wanted: Wanted) -> Json:
 
 async def set_transport(world: World, request: Request, wanted: Wanted) -> Json:
     """How events and presses reach the app; `strict` refuses the long connection while no client is online."""
-    to, which = wanted.text("transport"), wanted.texts("which") or list(WHAT)
+    to, which = wanted.text("transport"), _which(wanted)
     if to not in TRANSPORTS:
         raise WrongError(f"transport must be one of {', '.join(TRANSPORTS)}")
-    if unknown := set(which) - set(WHAT):
-        raise WrongError(f"which has no {', '.join(sorted(unknown))}; it has {', '.join(WHAT)}")
     if reason := world.pusher.switch_transport(to, *which, offline=not wanted.flag("strict", False)):
         raise WrongError(reason)
     return {

@@ -288,10 +288,10 @@ class Pusher:
             fault = self._faults.take(event_type, PRESSING)
             text = json.dumps(payload, ensure_ascii=False).encode()
             answer = await self._by_frame(text, fault, "card" if fault and fault.card_frames else "event")
-        elif self.webhook_url:
+        elif url := self.webhook.callback_url or self.webhook_url:
             body, headers = seal(self._config, payload)
             columns = {"body": body, "headers": json.dumps(headers)}
-            answer = await self.webhook.post(body, headers)
+            answer = await self.webhook.post(body, headers, url=url)
         else:
             answer = Answer(None, 0, error="no webhook")
         state = "acked" if answer.status == 200 else "gone"

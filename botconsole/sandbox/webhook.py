@@ -56,12 +56,12 @@ def seal(config: SandboxConfig, payload: dict[str, Any], sign: bool = True) -> t
 
 
 class Webhook:
-    """The request URL, and the connections to it."""
+    """The request URL (card callbacks may have one of their own), and the connections to it."""
 
     def __init__(self, config: SandboxConfig) -> None:
         self._config = config
         self._poster = Poster()
-        self.url = config.webhook_url
+        self.url, self.callback_url = config.webhook_url, ""
 
     def close(self) -> None:
         self._poster.close()

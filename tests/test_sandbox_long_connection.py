@@ -17,7 +17,7 @@ import pytest
 from websockets.exceptions import InvalidStatus
 from websockets.sync.client import ClientConnection, connect
 
-from botconsole.sandbox import SandboxServer, frames
+from botconsole.sandbox import SandboxServer, connections, frames
 from botconsole.sandbox.connections import LARGEST_PAYLOAD, MOST_CONNECTIONS
 from botconsole.sandbox.frames import Frame
 from tests.test_sandbox_pushes import CARD, NEW_CARD, App, Person, decrypted, settings, until
@@ -414,8 +414,14 @@ def test_pings_can_stay_unanswered(person: Person, client: Client) -> None:
     assert client.frame().headers["number"] == "2"
 
 
+@pytest.fixture
+def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The sandbox waits for an acknowledgement for half a second; that it is three is proven above."""
+    monkeypatch.setattr(connections, "ANSWER_SECONDS", 0.5)
+
+
 def test_a_half_open_socket_stays_open_and_dead_until_the_switch_is_off(
-    person: Person, client: Client
+    person: Person, client: Client, impatient: None
 ) -> None:
     fault(person, half_open=True)
     until(lambda: person.sandbox.world.pusher.connections.view()[0]["half_open"])
@@ -530,7 +536,7 @@ def test_larksuites_client_answers_a_press(lark_person: Person, lark: Lark, room
 
 
 def test_larksuites_client_drops_card_frames_so_the_press_times_out(
-    lark_person: Person, lark: Lark, room: tuple[str, str]
+    lark_person: Person, lark: Lark, room: tuple[str, str], impatient: None
 ) -> None:
     fault(lark_person, card_frames=True, times=1)
     message_id = lark_person.card(room[0], CARD)

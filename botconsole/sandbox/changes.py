@@ -12,7 +12,7 @@ class Changes:
         self.closed = False
 
     def publish(self, *topics: str) -> None:
-        for event, seen in self._waiting.items():
+        for event, seen in list(self._waiting.items()):
             seen.update(topics)
             event.set()
 

@@ -335,6 +335,11 @@ def test_a_press_token_updates_the_card_twice(person: Person, chat_id: str, toke
     assert person.messages(chat_id)[0]["content"] == NEW_CARD
 
 
+def test_a_press_token_takes_a_larger_card_than_a_message_does(person: Person, token: str) -> None:
+    card = {"schema": "2.0", "body": {"elements": [{"tag": "markdown", "content": "x" * 50_000}]}}
+    assert update(person, token, card) == 0
+
+
 def test_a_press_token_is_good_for_thirty_minutes(person: Person, token: str) -> None:
     person.post("/clock", {"advance": 1801})
     assert update(person, token, NEW_CARD) == 300030

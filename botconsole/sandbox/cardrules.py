@@ -14,7 +14,7 @@ LARGEST_BYTES, MOST_ELEMENTS, DEEPEST_COLUMNS, DEEPEST_JSON = 30 * 1024, 200, 5,
 ELEMENT_ID = re.compile(r"[A-Za-z][A-Za-z0-9_]{0,19}")
 AT = re.compile(r"<(?:at|person)\s+(?:id|ids|user_id|open_id)\s*=\s*[\"']?([^\"'>\s/]*)", re.IGNORECASE)
 AT_EMAIL = re.compile(r"<at\s+email\s*=\s*[\"']?([^\"'>\s/]*)", re.IGNORECASE)
-IMAGE = re.compile(r"!\[[^\]]*\]\(([^)\s]+)\)")
+IMAGE = re.compile(r"!\[[^\]]{0,500}\]\(([^)\s]+)\)")
 
 
 def parse_card(content: str) -> Json:

@@ -28,7 +28,7 @@ KINDS = (
     "share_user",
     "system",
 )
-AT = re.compile(r"<at\s+user_id\s*=\s*[\"']?([^\"'>]*)[\"']?\s*>(.*?)</at>", re.IGNORECASE | re.DOTALL)
+AT = re.compile(r"<at\s+user_id\s*=\s*[\"']?([^\"'>]*)[\"']?\s*>([^<]*)</at>", re.IGNORECASE)
 
 
 def any_person(world: World, value: str) -> Row | None:

@@ -55,7 +55,7 @@ def update(world: World, call: Call) -> Json:
     content = json.dumps(card, ensure_ascii=False)
     if len(content.encode()) > LARGEST_CARD_BYTES:
         raise PlatformError(100000)
-    _check_card(world, content, json.loads(message["content"]))
+    _check_card(world, card, json.loads(message["content"]))
     world.store.run("UPDATE presses SET uses = uses + 1 WHERE token = ?", token)
     world.change_message(message, content=content, updated=1)
     return {}
@@ -74,9 +74,8 @@ def _check_open_ids(world: World, card: Json, open_ids: Any) -> None:
         raise PlatformError(200320)
 
 
-def _check_card(world: World, content: str, old: Json) -> None:
+def _check_card(world: World, card: Json, old: Json) -> None:
     try:
-        card = parse_card(content)
         rules(world).check(card)
         check_schema(old, card)
     except PlatformError as error:

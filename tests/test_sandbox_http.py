@@ -2,13 +2,16 @@
 
 import json
 import sqlite3
+import time
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
 
 from botconsole.sandbox import SandboxServer, push
+from botconsole.sandbox.server import create_world
 from botconsole.sandbox.store import Store
 from tests.test_sandbox_pushes import App, Person, settings, until
 
@@ -375,3 +378,17 @@ def test_presses_may_go_to_a_url_of_their_own(person: Person, app: App, chat_id:
     assert person.post("/webhook", {"url": presses.url, "which": ["events"]})["callback_url"] == presses.url
     assert person.post("/webhook", {"url": app.url}) == {"url": app.url}
     presses.close()
+
+
+def test_feishus_clock_does_not_go_back_at_a_restart(tmp_path: Path) -> None:
+    config = settings(state_file=str(tmp_path / "state.sqlite3"))
+    world = create_world(config)
+    world.clock.advance(86_400)
+    world.keep_uuid("message", "once", "om_1")
+    world.store.close()
+    again = create_world(config)
+    assert again.clock.now() - time.time() > 86_000
+    assert again.seen_uuid("message", "once", 3600) == "om_1"
+    again.clock.advance(3601)
+    assert again.seen_uuid("message", "once", 3600) == ""
+    again.store.close()

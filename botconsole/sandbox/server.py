@@ -25,11 +25,18 @@ from botconsole.sandbox.store import Store
 from botconsole.sandbox.world import World
 
 START_SECONDS, END_SECONDS = 10, 3
+LATEST = (
+    "SELECT max(at) FROM (SELECT max(sent_at) AS at FROM messages UNION ALL SELECT max(at) FROM uuids"
+    " UNION ALL SELECT max(at) FROM presses UNION ALL SELECT max(expires_at) - ? FROM tokens)"
+)
 
 
 def create_world(config: SandboxConfig) -> World:
     """The state of one sandbox, seeded if it is new."""
-    world = World(config, Store(config.state_file), Clock(config.clock_factor))
+    store, clock = Store(config.state_file), Clock(config.clock_factor)
+    # it may have run faster before a restart, and must not go back behind what it was told then
+    clock.advance(max(0.0, store.number(LATEST, tokens.LIFE_SECONDS) - clock.now()))
+    world = World(config, store, clock)
     seed(world)
     return world
 

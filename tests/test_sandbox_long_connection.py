@@ -8,6 +8,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
@@ -42,7 +43,7 @@ class Client:
             frame = frames.decode(message)
             self.frames.put(frame)
             if frame.method == frames.DATA and (told := self.answer(frame)) is not None:
-                self.send(frame.answered(json.dumps(told).encode()))
+                self.send(replace(frame, payload=json.dumps(told).encode()))
 
     def send(self, frame: Frame) -> None:
         self.socket.send(frames.encode(frame))

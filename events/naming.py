@@ -10,7 +10,7 @@ from django.utils import timezone
 from .models import Chat, Event, Person
 from .people import ASK_AGAIN_AFTER, want
 from .reading import chat_name
-from .words import people_in, short_id
+from .words import NAME_SHOWN, people_in, short_id
 
 WANTED_AT_ONCE = 100  # of one page; an event may name hundreds of people
 Names = Mapping[tuple[int, str], str]
@@ -48,7 +48,7 @@ def naming(events: Iterable[Event], *, wanted: bool = True) -> Naming:
             people[event.bot_id, one] = people.get((event.bot_id, one)) or name
         if event.chat_id:
             key = (event.bot_id, event.chat_id)
-            chats[key] = chats.get(key) or chat_name(event)
+            chats[key] = chats.get(key) or chat_name(event)[:NAME_SHOWN]
     return Naming(_known(Person, people, wanted), _known(Chat, chats, wanted))
 
 

@@ -34,6 +34,7 @@ def queue(
     merge_key: str = "",
     cause: Event | None = None,
     subject: Model | None = None,
+    tenant_key: str = "",
 ) -> OutboxItem | None:
     """Queues one of events.calls.CALLS; calls to one `target` (a chat, a person) are made in order.
 
@@ -45,7 +46,7 @@ def queue(
     item.merge_key, item.priority = merge_key, priorities().get(key.partition(":")[0], Priority.BULK)
     if subject is not None:
         item.subject_type, item.subject_id = ContentType.objects.get_for_model(subject), subject.pk
-    item.tenant_key = item.cause.tenant_key if item.cause else ""
+    item.tenant_key = tenant_key or (item.cause.tenant_key if item.cause else "")
     if bot.app_type == Bot.AppType.STORE and not item.tenant_key:
         item.tenant_key = _tenant_of(item)
     if now is not None:

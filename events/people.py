@@ -10,7 +10,7 @@ from django.utils import timezone
 from . import outbox
 from .dispatch import Reaction
 from .envelope import ID_LENGTH, dig, text_at
-from .models import Bot, Chat, Event, OutboxItem, Person
+from .models import Bot, Chat, Event, EventText, OutboxItem, Person
 from .models.person import NAME_LENGTH
 from .running import running
 
@@ -94,10 +94,26 @@ def _ask_for(row: Person | Chat, now: datetime) -> bool:
         return False
     if not rows.update(wanted_at=None, asked_at=now):
         return False
-    key = f"{row.pk}:{now:%Y-%m-%d}"
+    key, tenant_key = f"{row.pk}:{now:%Y-%m-%d}", _tenant_of(row)
+    if row.bot.app_type == Bot.AppType.STORE and not tenant_key:
+        return False  # nobody could be asked
+    it: dict[str, Any] = {"tenant_key": tenant_key}
     if isinstance(row, Chat):
-        return bool(outbox.get_chat(row.bot, chat_id=row.chat_id, key=f"chat-name:{key}", step="chat_name"))
-    return bool(outbox.get_person(row.bot, open_id=row.open_id, key=f"person-name:{key}", step="person"))
+        it |= {"chat_id": row.chat_id, "key": f"chat-name:{key}", "step": "chat_name"}
+        return bool(outbox.get_chat(row.bot, **it))
+    it |= {"open_id": row.open_id, "key": f"person-name:{key}", "step": "person"}
+    return bool(outbox.get_person(row.bot, **it))
+
+
+def _tenant_of(row: Person | Chat) -> str:
+    """The tenant from which a store app last heard of them, or nothing; a custom app has only one."""
+    if row.bot.app_type != Bot.AppType.STORE:
+        return ""
+    if isinstance(row, Chat):
+        return Event.objects.tenant_of(row.bot, row.chat_id)
+    named = EventText.objects.with_id(row.open_id).values("pk")
+    heard = Event.objects.filter(bot=row.bot_id, pk__in=named).exclude(tenant_key="").order_by("-pk")
+    return str(heard.values_list("tenant_key", flat=True).first() or "")
 
 
 def _are_refused(row: Person | Chat, now: datetime) -> bool:

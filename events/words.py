@@ -15,6 +15,7 @@ from .envelope import dig, text_at
 from .models import Event
 
 Text = str | Promise
+NAME_SHOWN = 60  # characters: an event may carry any
 
 EVENT_TYPES: Mapping[str, Text] = {
     "im.chat.member.user.added_v1": _("Someone joined a group"),
@@ -198,11 +199,11 @@ def people_in(event: Event) -> dict[str, str]:
     """open_id -> name (may be empty) of those the event is about: who joined, who wrote, who pressed."""
     users = event.payload.get("users")
     found = {
-        text_at(user, "user_id.open_id"): text_at(user, "name")
+        text_at(user, "user_id.open_id"): text_at(user, "name")[:NAME_SHOWN]
         for user in (users if isinstance(users, list) else [])
     }
     if not found and isinstance(dig(event.payload, "user"), dict):
-        found = {text_at(event.payload, "user.open_id"): text_at(event.payload, "user.name")}
+        found = {text_at(event.payload, "user.open_id"): text_at(event.payload, "user.name")[:NAME_SHOWN]}
     found.pop("", None)
     if not found and event.actor_open_id:
         found = {event.actor_open_id: ""}

@@ -29,6 +29,14 @@ def test_the_list_says_in_words_what_happened_where_and_to_whom(operator, make_e
         assert words in html
 
 
+def test_a_name_of_any_length_leaves_the_list_readable(operator, make_event):
+    endless = "x" * 10_000
+    users = [{"name": endless, "user_id": {"open_id": "ou_x"}}]
+    make_event(body={"event": {"chat_id": "oc_team", "name": endless, "users": users}})
+    for page in ("/admin/", "/admin/events/event/"):
+        assert "x" * 100 not in operator.get(page).content.decode()
+
+
 def test_the_list_marks_late_and_repeated_events(operator, make_event):
     make_event(late=True, deliveries=3)
     html = text_of(operator, LIST)

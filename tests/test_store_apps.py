@@ -6,12 +6,15 @@ from typing import Any
 import pytest
 from django.core.management import CommandError, call_command
 from django.db import connection
+from django.utils import timezone
 from django.utils.translation import override
 
 from botconsole.sandbox import SandboxConfig, SandboxServer
+from events import people
 from events.feishu import FeishuError
-from events.models import AppTicket, Bot, Event, OutboxItem
+from events.models import AppTicket, Bot, Chat, Event, OutboxItem, Person
 from events.outbox import send_text
+from events.reading import read_new
 from events.sealed import Secret
 from events.tokens import NoTenantError, NotYetError, StoreApp, store_app
 from templates.models import WelcomeTemplate
@@ -183,6 +186,19 @@ def test_what_no_event_caused_goes_to_the_tenant_of_the_chat_or_of_what_it_is_ab
     other = send_text(store, chat_id="oc_new", markup="x", key="2", subject=store)
     unknown = send_text(store, chat_id="oc_new", markup="x", key="3")
     assert [item and item.tenant_key for item in (first, other, unknown)] == ["tk_a", "tk_a", ""]
+
+
+def test_names_are_asked_of_the_tenant_that_spoke_of_them_and_of_nobody_else(
+    store: Bot, make_event: Any
+) -> None:
+    make_event(chat_id="oc_a", actor_open_id="ou_a", tenant_key="tk_a")
+    make_event(chat_id="oc_b", actor_open_id="ou_b", tenant_key="tk_b")
+    read_new()
+    people.want(Person, [(store.pk, "ou_a"), (store.pk, "ou_b"), (store.pk, "ou_of_no_event")])
+    people.want(Chat, [(store.pk, "oc_b"), (store.pk, "oc_of_no_event")])
+    assert people.ask_wanted(timezone.now()) == 3
+    asked = OutboxItem.objects.values_list("call", "tenant_key")
+    assert sorted(asked) == [("get_chat", "tk_b"), ("get_person", "tk_a"), ("get_person", "tk_b")]
 
 
 def test_a_template_of_the_tenant_greets_before_one_for_all_and_not_elsewhere(store: Bot, push: Any) -> None:

@@ -184,6 +184,13 @@ def ends_of(chosen: EventFilter) -> tuple[int, int]:
     return max(oldest, above + 1 if above else 0), min(newest, below - 1 if below else newest)
 
 
+# Of the table, or of its partitions: nothing keeps the number of the table above them up to date.
+_KEPT_SIZE = (
+    "WITH log AS (SELECT %s::regclass::oid AS oid) SELECT sum(reltuples) FROM pg_class WHERE relkind = 'r' AND"
+    " (oid IN (SELECT oid FROM log) OR oid IN (SELECT inhrelid FROM pg_inherits, log WHERE inhparent = log.oid))"
+)
+
+
 def _size_of_table() -> tuple[int, bool]:
     """PostgreSQL keeps a number, SQLite's keys are nearly without gaps; a small table is counted."""
     oldest, newest = ends_of(EventFilter())
@@ -191,7 +198,7 @@ def _size_of_table() -> tuple[int, bool]:
         return Event.objects.count(), True
     if connection.vendor == "postgresql":
         with connection.cursor() as cursor:
-            cursor.execute("SELECT reltuples FROM pg_class WHERE oid = %s::regclass", [Event._meta.db_table])
+            cursor.execute(_KEPT_SIZE, [Event._meta.db_table])
             kept = int(cursor.fetchone()[0])
         if kept > 0:
             return kept, False

@@ -271,3 +271,10 @@ def test_a_worker_silent_for_a_minute_is_not_alive(client: Client) -> None:
 @pytest.mark.django_db
 def test_a_probe_by_address_needs_no_allowed_host(client: Client, path: str) -> None:
     assert client.get(path, headers={"Host": "10.1.2.3"}).status_code in (200, 503)
+
+
+@pytest.mark.django_db
+def test_a_log_without_partitions_has_none_to_undo() -> None:
+    reason = "not partitioned" if connection.vendor == "postgresql" else "Only PostgreSQL has partitions"
+    with pytest.raises(CommandError, match=reason):
+        run("partition_events", "--undo", "--dry-run")

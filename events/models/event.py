@@ -3,21 +3,22 @@
 from __future__ import annotations
 
 import traceback
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any, ClassVar
 
 from django.conf import settings
-from django.db import IntegrityError, connection, models
+from django.db import IntegrityError, ProgrammingError, connection, models
 from django.db.models import F, Q
 from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 
 from ..confidential import Reader, hidden_from
 from ..envelope import ID_LENGTH, Envelope
+from ..partitions import RECEIVE, is_partitioned
 from .bot import Bot
-from .rows import insert_all, prepared_cursor, storable
+from .rows import as_json, insert_all, prepared_cursor, storable
 
 # An event whose handler raised is run again after these seconds, then left to the operator.
 EVENT_RETRY_SECONDS = (15, 60, 300, 1800, 7200)
@@ -34,7 +35,7 @@ class Arrival:
     envelope: Envelope
     transport: str
     columns: dict[str, Any] = field(default_factory=dict)
-    stored: tuple[int, str, int, int, bool] | None = None  # key, status, deliveries, tries, late
+    stored: tuple[Any, ...] | None = None  # the rest of _STORED
 
     def __post_init__(self) -> None:
         now, envelope = timezone.now(), self.envelope
@@ -66,8 +67,10 @@ class Arrival:
         if self.stored is None:
             raise IntegrityError("DO UPDATE returned no row")
         event = Event(bot=self.bot, **self.columns)
-        event.pk, event.status, event.deliveries, event.tries, late = self.stored
+        event.pk, event.status, event.deliveries, event.tries, late, *received = self.stored
         event.late = bool(late)
+        if received:
+            event.received_at = received[0]
         return event
 
     @property
@@ -97,14 +100,9 @@ class EventQuerySet(models.QuerySet["Event"]):
 
     def receive_all(self, arrivals: Sequence[Arrival]) -> None:
         """The same for several, in one statement; no two of them may have one `key`."""
-        found = insert_all(
-            Event,
-            # In one order for all processes: copies of two events that meet in two statements must not deadlock.
-            [arrival.columns for arrival in sorted(arrivals, key=lambda arrival: arrival.key)],
-            on_conflict="(bot_id, dedup_key) DO UPDATE SET deliveries = existing.deliveries + 1, "
-            + _APPEND_TIME[connection.vendor],
-            returning="bot_id, dedup_key, id, status, deliveries, tries, late",
-        )
+        # In one order for all processes: copies of two events that meet in two statements must not deadlock.
+        ordered = sorted(arrivals, key=lambda arrival: arrival.key)
+        found = _insert_or_count([arrival.columns for arrival in ordered])
         stored = {row[:2]: row[2:] for row in found}
         for arrival in arrivals:
             arrival.stored = stored[arrival.key]
@@ -150,7 +148,33 @@ _APPEND_TIME = {
     " json_insert(existing.delivery_times, '$[#]', json_extract(excluded.delivery_times, '$[0]'))"
     " ELSE existing.delivery_times END",
 }
-_APPEND_TIME = {vendor: sql.format(DELIVERY_TIMES_KEPT) for vendor, sql in _APPEND_TIME.items()}
+_COUNT_AGAIN = {
+    vendor: "deliveries = existing.deliveries + 1, " + sql.format(DELIVERY_TIMES_KEPT)
+    for vendor, sql in _APPEND_TIME.items()
+}
+_STORED = "bot_id, dedup_key, id, status, deliveries, tries, late"
+_RECEIVE = f"SELECT {_STORED}, received_at FROM {RECEIVE}(%s::jsonb, %s)"  # constants  # noqa: S608
+
+
+def _insert_or_count(rows: Sequence[Mapping[str, Any]]) -> list[tuple[Any, ...]]:
+    """The rows as they are stored now, each as _STORED; in a partitioned log with the time that tells its partition."""
+    try:
+        return _store(rows)
+    except ProgrammingError:  # the table is not any more what this process took it for
+        is_partitioned.cache_clear()
+        if connection.in_atomic_block:
+            raise
+        return _store(rows)
+
+
+def _store(rows: Sequence[Mapping[str, Any]]) -> list[tuple[Any, ...]]:
+    if not is_partitioned():
+        on_conflict = f"(bot_id, dedup_key) DO UPDATE SET {_COUNT_AGAIN[connection.vendor]}"
+        return insert_all(Event, rows, on_conflict=on_conflict, returning=_STORED)
+    with prepared_cursor() as cursor:
+        cursor.execute(_RECEIVE, [as_json(Event, rows), DELIVERY_TIMES_KEPT])
+        found: list[tuple[Any, ...]] = cursor.fetchall()
+    return found
 
 
 _FINISH = (
@@ -252,9 +276,11 @@ class Event(models.Model):
         self.tries, self.handled_at, self.next_try_at, self.error = self.tries + 1, timezone.now(), None, ""
         with prepared_cursor() as cursor:  # every handled event: save() costs four times as much
             at = connection.ops.adapt_datetimefield_value(self.handled_at)
-            cursor.execute(
-                _FINISH, [status, self.handler, self.summary, duration_ms, self.tries, at, self.pk]
-            )
+            values: list[Any] = [status, self.handler, self.summary, duration_ms, self.tries, at, self.pk]
+            if is_partitioned():  # by the key alone, every partition would be planned for
+                cursor.execute(f"{_FINISH} AND received_at = %s", [*values, self.received_at])
+            else:
+                cursor.execute(_FINISH, values)
 
     def fail(self, error: BaseException, duration_ms: int, handler: str = "") -> None:
         """The handler raised: kept with its traceback and run again after EVENT_RETRY_SECONDS."""

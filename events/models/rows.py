@@ -20,12 +20,16 @@ def insert_all(
     The rows travel as one JSON array: one parameter and one statement, however many there are. Columns that a row
     leaves out take their field's default. `existing` names the row that is in the way.
     """
-    defaults = _defaults(model)
-    document = json.dumps([{**defaults, **row} for row in rows], default=_time_text)
     with prepared_cursor() as cursor:
-        cursor.execute(_statement(model, connection.vendor, on_conflict, returning), [document])
+        cursor.execute(_statement(model, connection.vendor, on_conflict, returning), [as_json(model, rows)])
         found: list[tuple[Any, ...]] = cursor.fetchall()
     return found
+
+
+def as_json(model: type[models.Model], rows: Sequence[Mapping[str, Any]]) -> str:
+    """The rows as one JSON array, with their fields' defaults."""
+    defaults = _defaults(model)
+    return json.dumps([{**defaults, **row} for row in rows], default=_time_text)
 
 
 def prepared_cursor() -> Any:

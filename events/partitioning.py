@@ -174,7 +174,7 @@ def _exchange(planned: Plan) -> None:
 def _copy_back() -> None:
     _lock(REFERRING)
     number, foreign_keys, indexes = _next_number(), _ask(_FOREIGN_KEYS), _ask(_INDEXES)
-    nowhere = f"NOT EXISTS (SELECT FROM {TABLE} WHERE id = "
+    nowhere = f"NOT EXISTS (SELECT FROM {TABLE} AS event WHERE event.id = "
     _run(
         [
             f"CREATE TABLE {NEW} (LIKE {TABLE} {COLUMNS})",
@@ -185,8 +185,8 @@ def _copy_back() -> None:
             f"ALTER TABLE {TABLE} ADD CONSTRAINT {TABLE}_pkey PRIMARY KEY (id),"
             " ADD CONSTRAINT event_handled_once UNIQUE (bot_id, dedup_key)",
             *_completed(number, foreign_keys, indexes),
-            f"DELETE FROM events_eventtext WHERE {nowhere}event_id)",
-            f"UPDATE events_outboxitem SET cause_id = NULL WHERE cause_id IS NOT NULL AND {nowhere}cause_id)",
+            f"DELETE FROM events_eventtext WHERE {nowhere}events_eventtext.event_id)",
+            f"UPDATE events_outboxitem SET cause_id = NULL WHERE {nowhere}events_outboxitem.cause_id)",
             *(
                 f"ALTER TABLE {table} ADD FOREIGN KEY ({column}) REFERENCES {TABLE} (id) DEFERRABLE INITIALLY DEFERRED"
                 for table, column in REFERRING.items()

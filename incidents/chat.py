@@ -19,7 +19,7 @@ from django.utils.translation import gettext_lazy
 
 from events import outbox
 from events.cards import dumps
-from events.models import OutboxItem
+from events.models import Bot, OutboxItem
 
 from .cards import alert_card, shortened
 from .phrases import duration, one_line
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 Text = str | Promise
 
-REMINDER = "incident.reminder"
+REMINDER, CREATION = "incident.reminder", "incident.chat"
 RENAMES = ("acknowledged", "resolved", "false_alarm", "reopened", "severity")
 SETTLES = ("acknowledged", "resolved", "false_alarm", "muted")
 CHAT_NAME_LENGTH = 60
@@ -200,8 +200,21 @@ def create_chat(incident: Incident) -> None:
         name=chat_name(incident),
         description=incident.description[:100],
         open_ids=open_ids,
-        **row(incident, _of_this_chat(incident, "chat"), "incident.chat"),
+        **row(incident, _of_this_chat(incident, "chat"), CREATION),
     )
+
+
+def being_made(bot: Bot, name: str) -> Incident | None:
+    """The incident whose chat of this name Feishu may have made already, before we are told its id.
+
+    Ask it before `in_chat`: the id is stored in the transaction that ends the making. Asked for every person who
+    joins any chat, so a name that is none of ours costs nothing.
+    """
+    if not name.startswith("["):
+        return None
+    making = OutboxItem.objects.filter(bot=bot, step=CREATION, followed_up=False, arguments__name=name)
+    item = making.order_by("-pk").first()
+    return item.subject if item else None
 
 
 def key_of_the_chat(incident: Incident) -> str:

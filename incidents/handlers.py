@@ -14,6 +14,7 @@ from .models import Actor, Incident, TimelineEntry, Via
 
 Kind = TimelineEntry.Kind
 PIN_EMOJI = "Pin"
+OVERTAKEN_AT_MOST = 200  # so many events of the chat may come between a recall and the message it overtook
 
 
 def message(event: Event) -> Reaction | None:
@@ -68,7 +69,7 @@ def disbanded(event: Event) -> Reaction | None:
 
 def bot_added(event: Event) -> Reaction | None:
     """im.chat.member.bot.added_v1: back in the chat, which is told what it missed."""
-    incident = Incident.objects.in_chat(event.bot, event.chat_id)
+    incident = _present_or_future(event)
     if incident is None:
         return None
     chat.catch_up(incident)
@@ -87,8 +88,15 @@ def renamed(event: Event) -> Reaction | None:
     return handled("in the timeline")
 
 
+def _present_or_future(event: Event) -> Incident | None:
+    """The incident of the chat; also while Feishu has made the chat, and we have not heard of it: the first people
+    join it in that moment."""
+    future = chat.being_made(event.bot, text_at(event.payload, "name"))
+    return Incident.objects.in_chat(event.bot, event.chat_id) or future
+
+
 def _people(event: Event, kind: str) -> Reaction | None:
-    incident = Incident.objects.in_chat(event.bot, event.chat_id)
+    incident = _present_or_future(event)
     if incident is None:
         return None
     if not event.replayed:  # people may be called something else by now
@@ -119,18 +127,27 @@ def _entries(event: Event) -> Any:
 
 
 def _write_message(incident: Incident, event: Event, sent: dict[str, Any]) -> None:
-    """One entry for each message; one that comes again, edited, has its words changed."""
+    """One entry for each message; one that comes again, edited, has its words changed. Events come in any order."""
     message_id = text_at(sent, "message_id")
-    if event.replayed and incident.timeline.filter(message_id=message_id).exists():
-        return
     with chat.language_of_the_chat():
         text = words.text_of(sent)
-    if _is_edited(sent) and incident.timeline.filter(message_id=message_id).update(text=text):
+    written = incident.timeline.filter(message_id=message_id).exclude(message_id="")
+    if _is_edited(sent) and not event.replayed and written.update(text=text):
         return
+    if written.exists():
+        return  # by a replay, or the edited words came first
     moment = parse_time(sent.get("create_time")) or event.created_at
     by = names.actor(event, Via.CHAT)
-    incident.write(Kind.MESSAGE, by, text=text, message_id=message_id, happened_at=moment)
+    what = {"text": text, "message_id": message_id, "recalled": _is_recalled(event, message_id)}
+    incident.write(Kind.MESSAGE, by, happened_at=moment, **what)
     Incident.objects.filter(pk=incident.pk, active_at__lt=moment).update(active_at=moment)
+
+
+def _is_recalled(event: Event, message_id: str) -> bool:
+    """Whether the news that it was taken back overtook the message."""
+    newest = Event.objects.filter(bot=event.bot, chat_id=event.chat_id).order_by("-pk")[:OVERTAKEN_AT_MOST]
+    recalls = Event.objects.filter(pk__in=newest.values("pk"), event_type="im.message.recalled_v1")
+    return recalls.filter(body__event__message_id=message_id).exists()
 
 
 def _is_edited(sent: dict[str, Any]) -> bool:

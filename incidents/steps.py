@@ -212,7 +212,7 @@ def _of_its_chat(step: Step) -> Step:
 
 STEPS: dict[str, Step] = {
     "incident.people": on_people_found,
-    "incident.chat": on_chat_created,
+    chat.CREATION: on_chat_created,
     "incident.image": on_image_uploaded,
     **{name: _of_its_chat(step) for name, step in IN_THE_CHAT.items()},
 }

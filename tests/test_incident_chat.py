@@ -4,6 +4,8 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
+from django.db import connection
+from django.test.utils import CaptureQueriesContext
 
 from events.models import Bot, Event, OutboxItem
 from incidents.commands import Command, parse
@@ -245,8 +247,9 @@ def test_a_setting_says_from_which_chats(
     assert Incident.objects.count() == count
 
 
-def test_an_incident_without_a_title_is_not_opened(bot: Bot, english: None, push: Any) -> None:
-    push(bot, message_received("/incident", chat_type="p2p"))
+@pytest.mark.parametrize("text", ["/incident", "/incident \u202e\u200b", "/incident drill:"])
+def test_an_incident_without_a_title_is_not_opened(bot: Bot, english: None, push: Any, text: str) -> None:
+    push(bot, message_received(text, chat_type="p2p"))
     assert answers() == ["Write what is broken: /incident payments fail"]
     assert not Incident.objects.exists()
 
@@ -300,6 +303,24 @@ def test_a_recalled_message_is_struck_out(incident: Incident, push: Any, bot: Bo
     assert incident.timeline.get(message_id="om_1").recalled
 
 
+def test_a_recall_that_overtakes_its_message_strikes_it_out_all_the_same(
+    incident: Incident, push: Any, bot: Bot
+) -> None:
+    push(bot, v2("im.message.recalled_v1", {"message_id": "om_1", "chat_id": CHAT_ID}))
+    push(bot, message_received("the password is", message_id="om_1"))
+    push(bot, message_received("and another one", message_id="om_2"))
+    assert incident.timeline.get(message_id="om_1").recalled
+    assert not incident.timeline.get(message_id="om_2").recalled
+
+
+def test_an_edit_that_overtakes_its_message_is_the_last_word(incident: Incident, push: Any, bot: Bot) -> None:
+    edited = message_received("after", message_id="om_1")
+    edited["event"]["message"]["update_time"] = str(int(edited["event"]["message"]["create_time"]) + 1000)
+    push(bot, edited)
+    push(bot, message_received("before", message_id="om_1"))
+    assert [entry.text for entry in incident.timeline.filter(message_id="om_1")] == ["after"]
+
+
 @pytest.mark.parametrize(("emoji", "important"), [("Pin", True), ("PIN", True), ("OK", False)])
 def test_the_pin_emoji_marks_a_key_entry(
     incident: Incident, push: Any, bot: Bot, emoji: str, important: bool
@@ -308,6 +329,31 @@ def test_the_pin_emoji_marks_a_key_entry(
     reaction = {"message_id": "om_1", "reaction_type": {"emoji_type": emoji}, "user_id": ids(LIN[0])}
     push(bot, v2("im.message.reaction.created_v1", reaction))
     assert incident.timeline.get(message_id="om_1").important is important
+
+
+def test_who_joins_before_we_know_the_chats_id_is_an_entry_and_not_greeted(push: Any, bot: Bot) -> None:
+    incident = Incident.objects.open(bot=bot, title="Payments fail", by=OPERATOR)
+    push(bot, member_joined(LIN, chat_id="oc_being_made", chat_name="[P2] Payments fail"))
+    push(bot, member_joined(ADA, chat_id="oc_other", chat_name="[P2] Another one"))
+    assert [entry.open_id for entry in incident.timeline.filter(kind="joined")] == [LIN[0]]
+    assert Event.objects.get(chat_id="oc_being_made").summary == f"in the timeline of {incident}"
+    assert not OutboxItem.objects.filter(target="oc_being_made").exists()
+
+
+def test_fifty_who_join_at_once_are_named_with_as_many_queries_as_two(
+    incident: Incident, push: Any, bot: Bot
+) -> None:
+    counts = []
+    for first, count in ((100, 2), (200, 50)):
+        people = [(f"ou_{number}", "x" * 150) for number in range(first, first + count)]
+        for open_id, _name in people:
+            incident.write("note", Actor(Via.BUTTON, open_id=open_id))
+        with CaptureQueriesContext(connection) as queries:
+            push(bot, member_joined(*people))
+        reads = [one["sql"] for one in queries if one["sql"].startswith("SELECT")]
+        counts.append(len([sql for sql in reads if "_by_open_id" in sql or "DISTINCT" in sql]))
+        assert not incident.timeline.filter(kind="note", person="").exists()
+    assert counts == [4, 4]
 
 
 def test_those_who_join_and_leave_are_entries_and_are_not_greeted(

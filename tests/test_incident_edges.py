@@ -17,6 +17,7 @@ from django.utils import timezone
 from botconsole.worker import Worker
 from events.models import Bot, OutboxItem
 from incidents.models import Actor, Incident, Responder, Service, StepError, Via
+from templates.starters import make_starters
 from tests.feishu_events import ADA, LIN
 from tests.incident_world import PNG, Feishu, opened, running, work
 
@@ -70,6 +71,24 @@ def test_an_answer_that_got_lost_makes_nothing_twice(bot: Bot, feishu: Feishu, p
     incident = opened_p0(bot, feishu)
     work()
     complete(feishu, incident)
+
+
+def test_nobody_is_greeted_in_a_chat_that_feishu_has_made_and_we_do_not_know_yet(
+    bot: Bot, feishu: Feishu
+) -> None:
+    make_starters(bot)
+    feishu.fault(drop_answer=True, path="/im/v1/chats", times=1)
+    incident = opened(bot, feishu)
+    Worker().run_once()
+    feishu.quiet()  # Ada and Lin have joined; the chat's id has not arrived
+    incident.refresh_from_db()
+    assert incident.chat_id == ""
+    work()
+    incident.refresh_from_db()
+    assert [card["content"]["header"]["title"]["content"] for card in feishu.cards(incident.chat_id)] == [
+        "Payments fail"
+    ]
+    assert incident.timeline.filter(kind="joined").count() == 2
 
 
 def test_a_resolution_while_feishu_is_down_follows_later(bot: Bot, feishu: Feishu) -> None:

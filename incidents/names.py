@@ -5,7 +5,9 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterable, Mapping
 from datetime import datetime
+from typing import Any
 
+from django.db.models import QuerySet
 from django.utils.functional import Promise
 from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
@@ -14,7 +16,7 @@ from events import people
 from events.models import Bot, Event, OutboxItem, Person
 from events.words import short_id
 
-from .models import Actor, Incident, StepError, TimelineEntry
+from .models import NAME_LENGTH, Actor, Incident, StepError, TimelineEntry
 from .phrases import clock
 
 Text = str | Promise
@@ -68,12 +70,16 @@ def known_name(bot: Bot, open_id: str) -> str:
 
 
 def fill(bot: Bot, names: Mapping[str, str]) -> None:
-    """Writes names that became known where only the open_id stood."""
-    for open_id, name in names.items():
-        for step in STEPS:
-            blank = {f"{step}_by_open_id": open_id, f"{step}_by": ""}
-            Incident.objects.filter(bot=bot, **blank).update(**{f"{step}_by": name})
-        TimelineEntry.objects.filter(incident__bot=bot, open_id=open_id, person="").update(person=name)
+    """Writes names that became known where only the open_id stood; a few queries, however many people join at once."""
+    for step in STEPS:
+        _fill(Incident.objects.filter(bot=bot), f"{step}_by_open_id", f"{step}_by", names)
+    _fill(TimelineEntry.objects.filter(incident__bot=bot), "open_id", "person", names)
+
+
+def _fill(rows: QuerySet[Any], open_id: str, name: str, names: Mapping[str, str]) -> None:
+    blank = rows.filter(**{f"{open_id}__in": list(names), name: ""})
+    for one in list(blank.order_by().values_list(open_id, flat=True).distinct()):
+        blank.filter(**{open_id: one}).update(**{name: names[one][:NAME_LENGTH]})
 
 
 def on_person(item: OutboxItem) -> None:

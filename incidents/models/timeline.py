@@ -115,6 +115,8 @@ class TimelineEntry(models.Model):
         ordering = ("happened_at", "pk")
         indexes = (
             models.Index(fields=("incident", "happened_at"), name="timeline_in_order"),
+            # Whose name is not known yet (incidents.names); asked for each time that somebody's name is heard.
+            models.Index(fields=("open_id",), condition=Q(person=""), name="timeline_unnamed"),
             models.Index(fields=("message_id",), condition=~Q(message_id=""), name="timeline_by_message"),
         )
 

@@ -26,6 +26,7 @@ from rest_framework.viewsets import GenericViewSet
 
 from . import names
 from .download import as_download
+from .forms import SANE_MOMENTS
 from .models import Actor, Export, Incident, Responder, Severity, StepError, Via
 from .serializers import (
     ExportSerializer,
@@ -53,8 +54,12 @@ class IncidentFilter(FilterSet):  # type: ignore[misc]
     service = django_filters.CharFilter(field_name="service__name")
     bot = django_filters.CharFilter(field_name="bot__slug")
     drill = django_filters.BooleanFilter()
-    opened_after = django_filters.IsoDateTimeFilter(field_name="opened_at", lookup_expr="gte")
-    opened_before = django_filters.IsoDateTimeFilter(field_name="opened_at", lookup_expr="lt")
+    opened_after = django_filters.IsoDateTimeFilter(
+        field_name="opened_at", lookup_expr="gte", validators=SANE_MOMENTS
+    )
+    opened_before = django_filters.IsoDateTimeFilter(
+        field_name="opened_at", lookup_expr="lt", validators=SANE_MOMENTS
+    )
     q = django_filters.CharFilter(
         method="search", label="in the title or description; or a number or chat_id"
     )

@@ -16,7 +16,7 @@ from events.people import ask_for_the_bot
 
 from . import chat, names
 from .models import Actor, Incident, Responder, Severity, StepError, TimelineEntry, Via
-from .phrases import duration
+from .phrases import duration, one_line
 from .rights import may, may_open
 from .words import mentions, replace_mentions, typed
 
@@ -176,7 +176,7 @@ def _open(event: Event, command: Command, by: Actor) -> str:
         raise UsageError(_("Incidents cannot be opened from this chat."))
     words = " ".join(command.text.split())
     drill = DRILL.match(words)
-    title = words[drill.end() if drill else 0 :][:200]
+    title = one_line(words[drill.end() if drill else 0 :])[:200]
     if not title:
         raise UsageError(_("Write what is broken: /incident payments fail"))
     people = [Responder(open_id=one) for one in dict.fromkeys([event.actor_open_id, *command.people]) if one]

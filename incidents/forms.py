@@ -3,11 +3,12 @@
 import re
 import uuid
 from collections.abc import Sequence
+from datetime import UTC, datetime
 from typing import Any
 
 from django import forms
 from django.core.exceptions import ValidationError
-from django.core.validators import validate_email
+from django.core.validators import MaxValueValidator, MinValueValidator, validate_email
 from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 
@@ -23,6 +24,11 @@ OPEN_ID = re.compile(r"ou_[A-Za-z0-9_-]{1,120}")
 CHAT_ID = re.compile(r"oc_[A-Za-z0-9_-]{1,120}")
 MOBILE = re.compile(r"\+?[0-9]{6,20}")
 PEOPLE_AT_MOST = 500
+# Moments nearer to the ends of the calendar cannot be told in other time zones.
+SANE_MOMENTS = (
+    MinValueValidator(datetime(1970, 1, 2, tzinfo=UTC)),
+    MaxValueValidator(datetime(9999, 1, 1, tzinfo=UTC)),
+)
 LINES = {"rows": 3, "spellcheck": "false", "autocapitalize": "off", "class": "vLargeTextField code"}
 
 
@@ -37,6 +43,14 @@ def responder_of(text: str) -> Responder:
     if MOBILE.fullmatch(digits):
         return Responder(mobile=digits)
     raise ValidationError("")
+
+
+def visible_title(text: str) -> str:
+    """A title in one line; ValidationError where nothing of it can be seen."""
+    title = one_line(text)
+    if not title:
+        raise ValidationError(_("Nothing of this title can be seen."))
+    return title
 
 
 class LinesField(forms.CharField):
@@ -145,10 +159,7 @@ class IncidentForm(forms.ModelForm[Incident]):
         return self.cleaned_data["form_key"] or uuid.uuid4()
 
     def clean_title(self) -> str:
-        title = one_line(str(self.cleaned_data["title"]))
-        if not title:
-            raise ValidationError(_("Nothing of this title can be seen."))
-        return title
+        return visible_title(str(self.cleaned_data["title"]))
 
     def clean(self) -> dict[str, Any]:
         values: dict[str, Any] = super().clean() or {}
@@ -188,9 +199,12 @@ class ImportForm(forms.Form):
     service = forms.ModelChoiceField(Service.objects.all(), label=_("Service"), required=False)
     status = forms.ChoiceField(label=_("Status"), choices=OUTCOMES, initial=Incident.Status.RESOLVED)
     opened_at = forms.DateTimeField(
-        label=_("Opened at"), required=False, help_text=_("Empty: now. For example 2026-01-31 13:45.")
+        label=_("Opened at"),
+        required=False,
+        validators=SANE_MOMENTS,
+        help_text=_("Empty: now. For example 2026-01-31 13:45."),
     )
-    resolved_at = forms.DateTimeField(label=_("Resolved at"), required=False)
+    resolved_at = forms.DateTimeField(label=_("Resolved at"), required=False, validators=SANE_MOMENTS)
     drill = forms.BooleanField(label=_("Drill"), required=False)
 
     def clean_chat_id(self) -> str:
@@ -202,7 +216,7 @@ class ImportForm(forms.Form):
     def clean(self) -> dict[str, Any]:
         values: dict[str, Any] = super().clean() or {}
         bot, chat_id = values.get("bot"), values.get("chat_id")
-        if bot and chat_id and (known := Incident.objects.in_chat(bot, chat_id)):
+        if bot and chat_id and (known := Incident.objects.that_had(bot, chat_id)):
             self.add_error("chat_id", _("This chat belongs to %(incident)s already.") % {"incident": known})
         opened_at, resolved_at = values.get("opened_at"), values.get("resolved_at")
         if any(moment and moment > timezone.now() for moment in (opened_at, resolved_at)):
@@ -210,6 +224,9 @@ class ImportForm(forms.Form):
         elif resolved_at and (opened_at is None or opened_at > resolved_at):
             self.add_error("resolved_at", _("Resolved after it was opened: give both times."))
         return values
+
+    def clean_title(self) -> str:
+        return visible_title(str(self.cleaned_data["title"]))
 
     def imported(self) -> dict[str, Any]:
         """The arguments of Incident.objects.import_chat."""

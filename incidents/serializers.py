@@ -17,6 +17,7 @@ from events.envelope import ID_LENGTH
 from events.models import Bot
 
 from . import images
+from .forms import visible_title
 from .models import Export, Incident, Responder, Service, Severity, TimelineEntry
 
 TEXT_LENGTH = 5000
@@ -172,6 +173,9 @@ class NewIncidentSerializer(BotSerializer):
     image = Base64ImageField(required=False, help_text="up to 10 MB")
     drill = serializers.BooleanField(required=False)
     private = serializers.BooleanField(required=False, help_text="needs the scope incidents:private")
+
+    def validate_title(self, title: str) -> str:
+        return visible_title(title)
 
 
 class NothingSerializer(serializers.Serializer[Any]):

@@ -1,10 +1,12 @@
 """The operator's pages of incidents: the list, the page one runs an incident from, opening, importing, services."""
 
 import re
+from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 
 import pytest
 from django.core.files.uploadedfile import SimpleUploadedFile
+from django.db import connection
 from django.utils import timezone
 
 from events.models import Bot, Heartbeat, OutboxItem, Person
@@ -515,7 +517,9 @@ def test_an_import_may_still_be_going_on(operator, bot):
 
 @pytest.mark.parametrize(
     "wrong",
-    [{"chat_id": "Ops"}, {"chat_id": ""}, {"title": ""}, {"opened_at": "2999-01-01"}, {"resolved_at": "2025-01-01"},
+    [{"chat_id": "Ops"}, {"chat_id": ""}, {"title": ""}, {"title": "\u202e"}, {"opened_at": "2999-01-01"},
+     {"opened_at": "0001-01-01"}, {"opened_at": "0001-01-01", "resolved_at": "0001-01-02"},
+     {"resolved_at": "2025-01-01"},
      {"opened_at": "soon"}, {"bot": ""}, {"status": "acknowledged"}],
 )  # fmt: skip
 def test_a_wrong_import_is_refused(operator, bot, wrong):
@@ -527,6 +531,25 @@ def test_a_chat_is_imported_once(operator, bot):
     operator.post(f"{LIST}import/", importing(bot))
     html = operator.post(f"{LIST}import/", importing(bot)).content.decode()
     assert f"This chat belongs to {Incident.objects.get()} already." in html
+
+
+def test_a_chat_that_an_incident_has_left_is_not_imported(operator, incident):
+    incident.former_chats.create(chat_id="oc_old")
+    operator.post(f"{LIST}import/", importing(incident.bot))
+    assert Incident.objects.get() == incident
+
+
+@pytest.mark.postgres
+@pytest.mark.django_db(transaction=True)
+def test_a_chat_imported_by_ten_at_once_is_one_incident(bot):
+    def import_it(_number):
+        try:
+            return Incident.objects.import_chat(bot=bot, chat_id="oc_old", title="x", by=ADA).pk
+        finally:
+            connection.close()
+
+    with ThreadPoolExecutor(10) as pool:
+        assert len(set(pool.map(import_it, range(10)))) == 1
 
 
 # --- Services, the home page, the menu ---------------------------------------------------------------------

@@ -190,6 +190,7 @@ def test_without_a_bot_that_is_what_the_answer_says(api: Client) -> None:
     ("field", "value"),
     [
         ("title", ""), ("title", "x" * 201), ("title", "a\0b"), ("title", None), ("title", "\ud800"),
+        ("title", "\u202e"),
         ("severity", "P9"), ("bot", "none"), ("bot", "a\0"), ("service", "none"), ("service", {}), ("drill", "perhaps"),
         ("description", "x" * 5001), ("responders", [{}]), ("responders", ["ou_ada"]), ("responders", {}),
         ("responders", [{"open_id": "ou_a", "email": "a@b.de"}]), ("responders", [{"open_id": "<at>"}]),
@@ -501,8 +502,10 @@ def test_the_list_is_searched_by_number(bot: Bot, api: Client) -> None:
 
 
 @pytest.mark.parametrize(
-    "query", ["status=x", "severity=P9", "source=x", "opened_after=yesterday", "q=%00", "service=%00"]
-)
+    "query",
+    ["status=x", "severity=P9", "source=x", "opened_after=yesterday", "q=%00", "service=%00",
+     "opened_after=0001-01-01T00:00:00%2B08:00", "opened_before=9999-12-31T23:59:59-08:00"],
+)  # fmt: skip
 def test_a_wrong_filter_is_400_and_named(api: Client, query: str) -> None:
     answer = api.get(f"{INCIDENTS}?{query}")
     assert (answer.status_code, list(answer.json()["errors"])) == (400, [query.split("=")[0]])

@@ -7,7 +7,7 @@ from django.test import Client
 
 from events.models import Chat, Event, OutboxItem, Replay
 from incidents.models import Actor, FormerChat, Incident, Responder, Via
-from tests.feishu_events import ADA, message_received
+from tests.feishu_events import ADA, CHAT_ID, message_received
 from tests.incident_world import pressed
 
 pytest_plugins = ["tests.incident_fixtures", "tests.admin_fixtures"]
@@ -118,6 +118,18 @@ def test_its_chat_is_not_offered_for_a_welcome_template(
     page = f"/admin/templates/welcometemplate/{WelcomeTemplate.objects.all()[0].pk}/change/"
     assert private.chat_id not in staff.get(page).content.decode()
     assert private.chat_id in insider.get(page).content.decode()
+
+
+@pytest.mark.parametrize("has_left", [False, True])
+def test_neither_its_chat_nor_the_one_it_has_left_is_offered_for_an_import(
+    private: Incident, client_of: Any, has_left: bool
+) -> None:
+    Event.objects.update(event_type="im.chat.member.bot.added_v1")
+    if has_left:
+        FormerChat.objects.create(incident=private, chat_id=private.chat_id)
+        Incident.objects.update(chat_id="oc_new")
+    importer = client_of("importer", [*STAFF, "add_incident"])
+    assert CHAT_ID not in importer.get("/admin/incidents/incident/import/").content.decode()
 
 
 def test_an_api_key_reads_it_only_with_the_scope(private: Incident) -> None:

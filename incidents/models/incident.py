@@ -22,7 +22,7 @@ from .actor import NAME_LENGTH, Actor, StepError, Via
 from .export import Export
 from .postmortem import PostMortem
 from .service import Service, Severity
-from .timeline import Responder, TimelineEntry
+from .timeline import FormerChat, Responder, TimelineEntry
 
 
 class IncidentQuerySet(models.QuerySet["Incident"]):
@@ -72,7 +72,13 @@ class IncidentQuerySet(models.QuerySet["Incident"]):
     def import_chat(
         self, *, bot: Bot, chat_id: str, title: str, by: Actor, resolved: bool = False, **fields: Any
     ) -> Incident:
-        """An incident of a chat that exists already, for a retrospective; nothing is sent anywhere."""
+        """An incident of a chat that exists already, for a retrospective; nothing is sent anywhere.
+
+        The chat of an incident is not made another one: that one is returned.
+        """
+        Bot.objects.select_for_update(no_key=True).get(pk=bot.pk)  # of two imports of a chat, one waits here
+        if known := self.that_had(bot, chat_id):
+            return known
         now = timezone.now()
         fields = {"opened_at": now, "active_at": now, "source": by.via} | fields
         if resolved:
@@ -89,6 +95,11 @@ class IncidentQuerySet(models.QuerySet["Incident"]):
 
     def unresolved(self) -> IncidentQuerySet:
         return self.exclude(status=Incident.Status.RESOLVED)
+
+    def that_had(self, bot: Bot, chat_id: str) -> Incident | None:
+        """The newest incident whose chat it is, or was."""
+        chats = Q(chat_id=chat_id) | Q(pk__in=FormerChat.objects.filter(chat_id=chat_id).values("incident"))
+        return self.filter(chats, bot=bot).order_by("-pk").first()
 
     def in_chat(self, bot: Bot, chat_id: str) -> Incident | None:
         """The newest incident of a chat. Asked for every event of every chat, nearly always in vain."""

@@ -162,7 +162,7 @@ def summary(record: Record) -> list[tuple[str, str]]:
         (_("Service"), told.get("service")),
         (_("Opened"), f"{moment(record.opened_at)} {told.get('opened_by') or ''}"),
         (_("Acknowledged"), f"{moment(record.acknowledged_at)} {told.get('acknowledged_by') or ''}"),
-        (_("Resolved"), f"{moment(record.resolved_at)} {told.get('resolved_by') or ''}"),
+        (_("Resolved at"), f"{moment(record.resolved_at)} {told.get('resolved_by') or ''}"),
         (_("Resolution note"), told.get("resolution_note")),
         (_("Time to acknowledge"), duration(record.time_to_acknowledge)),
         (_("Time to resolve"), duration(record.time_to_resolve)),

@@ -206,6 +206,13 @@ class ImportForm(forms.Form):
     )
     resolved_at = forms.DateTimeField(label=_("Resolved at"), required=False, validators=SANE_MOMENTS)
     drill = forms.BooleanField(label=_("Drill"), required=False)
+    private = forms.BooleanField(label=_("Private"), required=False)
+
+    def __init__(self, *args: Any, sees_private: bool, **kwargs: Any) -> None:
+        """Whoever could not see a private incident cannot import one."""
+        super().__init__(*args, **kwargs)
+        if not sees_private:
+            del self.fields["private"]
 
     def clean_chat_id(self) -> str:
         chat_id = str(self.cleaned_data["chat_id"])

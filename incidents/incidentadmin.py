@@ -211,9 +211,7 @@ class IncidentAdmin(ReadOnlyAdmin[Incident]):
 
     def get_fieldsets(self, request: HttpRequest, obj: Incident | None = None) -> Any:
         """Whoever could not see a private incident cannot open one."""
-        marks = (
-            ("drill", "private") if request.user.has_perm("incidents.view_private_incident") else ("drill",)
-        )
+        marks = ("drill", "private") if request.user.has_perm(Incident.SEES_PRIVATE) else ("drill",)
         fields = (
             "bot",
             "title",
@@ -280,7 +278,11 @@ class IncidentAdmin(ReadOnlyAdmin[Incident]):
         """A chat that exists already becomes an incident; nothing is sent to it."""
         if not self.has_add_permission(request):
             raise PermissionDenied
-        form = ImportForm(request.POST or None, initial=self.get_changeform_initial_data(request))
+        form = ImportForm(
+            request.POST or None,
+            initial=self.get_changeform_initial_data(request),
+            sees_private=request.user.has_perm(Incident.SEES_PRIVATE),
+        )
         if request.method == "POST" and form.is_valid():
             incident = Incident.objects.import_chat(by=actor(request.user), **form.imported())
             messages.success(request, gettext("%(incident)s is imported.") % {"incident": incident})

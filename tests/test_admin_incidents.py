@@ -510,6 +510,14 @@ def test_a_chat_is_imported_and_nothing_is_sent(operator, bot):
     assert not OutboxItem.objects.exists()
 
 
+def test_an_import_is_private_where_one_may_see_it_afterwards(operator, insider, bot):
+    assert 'name="private"' not in text_of(operator, f"{LIST}import/")
+    operator.post(f"{LIST}import/", importing(bot, private="on"))
+    assert not Incident.objects.get().private
+    insider.post(f"{LIST}import/", importing(bot, private="on", chat_id="oc_hidden"))
+    assert Incident.objects.get(chat_id="oc_hidden").private
+
+
 def test_an_import_may_still_be_going_on(operator, bot):
     operator.post(f"{LIST}import/", importing(bot, status="open", opened_at="", resolved_at=""))
     assert Incident.objects.unresolved().get().timeline.get().text == "oc_old"

@@ -6,7 +6,7 @@ A chain that was interrupted goes on where it was: events.followup.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -193,13 +193,12 @@ def _line(incident: Incident, entry: TimelineEntry, by: Actor) -> str:
 
 
 def create_chat(incident: Incident) -> None:
-    known = incident.responders.filter(status="waiting").exclude(open_id="")
-    open_ids = list(known.values_list("open_id", flat=True)[:PEOPLE_PER_CALL])
+    known = incident.responders.filter(status="waiting").exclude(open_id="")[:PEOPLE_PER_CALL]
     outbox.create_chat(
         incident.bot,
         name=chat_name(incident),
         description=incident.description[:100],
-        open_ids=open_ids,
+        open_ids=_each_once(known),
         **row(incident, _of_this_chat(incident, "chat"), CREATION),
     )
 
@@ -238,8 +237,12 @@ def _find_people(incident: Incident, people: Sequence[Responder], suffix: str) -
 
 def add_members(incident: Incident, people: Sequence[Responder]) -> None:
     it = row(incident, f"add:{people[0].pk}:{len(people)}:{incident.revision}", "incident.members")
-    open_ids = [one.open_id for one in people]
-    outbox.add_members(incident.bot, chat_id=incident.chat_id, open_ids=open_ids, **it)
+    outbox.add_members(incident.bot, chat_id=incident.chat_id, open_ids=_each_once(people), **it)
+
+
+def _each_once(people: Iterable[Responder]) -> list[str]:
+    """Their open_ids; whoever was called in by open_id and by address is one person."""
+    return list(dict.fromkeys(one.open_id for one in people))
 
 
 def send_card(incident: Incident) -> None:

@@ -163,6 +163,16 @@ def test_people_are_found_by_mail_address_and_mobile(bot: Bot, feishu: Feishu) -
     ]
 
 
+def test_who_is_called_in_by_id_and_by_address_is_one_person(bot: Bot, feishu: Feishu) -> None:
+    feishu.person("Ada", "ou_ada")
+    people = [Responder(open_id="ou_ada"), Responder(email="ada@sandbox.example")]
+    incident = running(bot, feishu, responders=people)
+    assert list(incident.responders.values_list("open_id", "status")) == [("ou_ada", "added")] * 2
+    assert [item.arguments["open_ids"] for item in OutboxItem.objects.filter(call="create_chat")] == [
+        ["ou_ada"]
+    ]
+
+
 def test_people_who_cannot_be_looked_up_do_not_keep_the_chat_away(bot: Bot, feishu: Feishu) -> None:
     feishu.fault(code=99991672, path="batch_get_id")
     incident = running(bot, feishu, responders=[Responder(email="ada@sandbox.example")])

@@ -101,6 +101,7 @@ def _false_alarm(incident: Incident, event: Event, by: Actor) -> None:
 def _note(incident: Incident, event: Event, by: Actor) -> None:
     if not _typed(event):
         raise PressError(gettext_noop("Write the note first."))
+    Incident.objects.select_for_update().get(pk=incident.pk)  # of two clicks at one moment, one waits here
     lately = {"happened_at__gt": timezone.now() - TWICE, "kind": TimelineEntry.Kind.NOTE}
     if not incident.timeline.filter(open_id=by.open_id, text=_typed(event), **lately).exists():
         incident.note(by, _typed(event))

@@ -1,8 +1,10 @@
 """Presses on the alert card: what each control does, and whose press is refused."""
 
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
+from django.db import connection
 
 from events import people
 from events.models import Bot, OutboxItem
@@ -86,6 +88,22 @@ def test_of_two_presses_one_wins_and_the_other_is_told_who(bot: Bot, incident: I
 def test_a_double_click_notes_once(incident: Incident, press: Any) -> None:
     for _ in range(2):
         assert toast(press(signed_value(incident, "note"), **typed("db slow"))) == ("success", "Noted")
+    assert kinds(incident).count("note") == 1
+
+
+@pytest.mark.postgres
+@pytest.mark.django_db(transaction=True)
+def test_clicks_at_the_same_moment_note_once(incident: Incident, press: Any) -> None:
+    value = signed_value(incident, "note")
+
+    def click(_number: int) -> Any:
+        try:
+            return press(value, **typed("db slow"))
+        finally:
+            connection.close()
+
+    with ThreadPoolExecutor(8) as pool:
+        assert {toast(reply) for reply in pool.map(click, range(8))} == {("success", "Noted")}
     assert kinds(incident).count("note") == 1
 
 

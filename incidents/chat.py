@@ -207,7 +207,8 @@ def being_made(bot: Bot, name: str) -> Incident | None:
     """The incident whose chat of this name Feishu may have made already, before we are told its id.
 
     Ask it before `in_chat`: the id is stored in the transaction that ends the making. Asked for every person who
-    joins any chat, so a name that is none of ours costs nothing.
+    joins any chat, so a name that is none of ours costs nothing. Of two chats of one name it is the newer one's: a
+    line may come to stand in the wrong timeline, but nobody is greeted.
     """
     if not name.startswith("["):
         return None

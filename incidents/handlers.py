@@ -107,7 +107,7 @@ def _people(event: Event, kind: str) -> Reaction | None:
         if event.replayed and _is_written(incident, event, kind, person):
             continue
         incident.write(kind, person, happened_at=event.created_at)
-        if kind == Kind.JOINED:
+        if kind == Kind.JOINED and incident.chat_id:  # else the end of its making says who is in
             incident.responders.filter(open_id=person.open_id).update(status="added", error="")
     names.fill(event.bot, names_in(event))
     return handled(f"in the timeline of {incident}")

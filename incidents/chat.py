@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from django.conf import settings
-from django.db.models import F
+from django.db.models import Case, F, Value, When
 from django.utils import timezone, translation
 from django.utils.functional import Promise
 from django.utils.translation import gettext as _
@@ -304,13 +304,17 @@ def converge(incident: Incident, item: OutboxItem) -> None:
 
 
 def forget_reminders(incident: Incident) -> None:
-    """Reminders that Feishu has not taken yet; what they say is no longer true."""
+    """Reminders that Feishu has not taken yet; what they say is no longer true.
+
+    That is no failure that anyone must look at, or retry; but one that may have arrived is not called superseded.
+    """
     rows = OutboxItem.objects.filter(bot=incident.bot, target=incident.chat_id, step=REMINDER)
     with language_of_the_chat():
         why = _("no longer true")
-    rows.filter(status=OutboxItem.Status.PENDING).update(
-        status=OutboxItem.Status.FAILED, error=why, followed_up=True
+    status = Case(
+        When(unsure=True, then=Value(OutboxItem.Status.FAILED)), default=Value(OutboxItem.Status.SUPERSEDED)
     )
+    rows.filter(status=OutboxItem.Status.PENDING).update(status=status, error=why, followed_up=True)
 
 
 def chat_is_gone(incident: Incident, reason: str) -> None:

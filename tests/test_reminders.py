@@ -144,7 +144,17 @@ def test_a_reminder_that_was_not_sent_yet_is_forgotten_when_someone_takes_it(ope
     remind(after(open_p1, 15))
     open_p1.refresh_from_db()
     open_p1.acknowledge(OPERATOR)
-    assert not OutboxItem.objects.filter(step="incident.reminder", status__in=OutboxItem.UNFINISHED).exists()
+    rows = OutboxItem.objects.filter(step="incident.reminder")
+    assert set(rows.values_list("status", flat=True)) == {"superseded"}  # nothing failed, nothing to retry
+
+
+def test_a_forgotten_reminder_that_may_have_arrived_is_not_called_superseded(open_p1: Incident) -> None:
+    remind(after(open_p1, 15))
+    OutboxItem.objects.filter(step="incident.reminder").update(unsure=True)
+    open_p1.refresh_from_db()
+    open_p1.acknowledge(OPERATOR)
+    rows = OutboxItem.objects.filter(step="incident.reminder")
+    assert set(rows.values_list("status", flat=True)) == {"failed"}
 
 
 def test_after_a_reopening_everything_begins_anew(open_p1: Incident) -> None:

@@ -122,9 +122,9 @@ def test_its_chat_is_not_offered_for_a_welcome_template(
 
 @pytest.mark.parametrize("has_left", [False, True])
 def test_neither_its_chat_nor_the_one_it_has_left_is_offered_for_an_import(
-    private: Incident, client_of: Any, has_left: bool
+    private: Incident, client_of: Any, bot: Any, has_left: bool
 ) -> None:
-    Event.objects.update(event_type="im.chat.member.bot.added_v1")
+    Chat.objects.create(bot=bot, chat_id=private.chat_id, name=SECRET)
     if has_left:
         FormerChat.objects.create(incident=private, chat_id=private.chat_id)
         Incident.objects.update(chat_id="oc_new")

@@ -25,7 +25,7 @@ from .words import EVENT_TYPES, TRANSPORTS
 
 PHRASE_LENGTH = 200
 ROWS_KNOWN = 1_000
-NAMES_TRIED = 20  # people and chats whose names contain the phrase
+NAMES_TRIED = 100  # people and chats whose names contain the phrase, whom the bots met last
 CLOCKS_APART = timedelta(minutes=1)  # the clocks of two machines that receive events
 
 
@@ -142,7 +142,7 @@ class EventFilter:
             return set()
         people = Person.objects.filter(name__icontains=self.q).values_list("open_id", flat=True)
         chats = Chat.objects.filter(name__icontains=self.q).values_list("chat_id", flat=True)
-        return {*people[:NAMES_TRIED], *chats[:NAMES_TRIED]}
+        return {*people.order_by("-pk")[:NAMES_TRIED], *chats.order_by("-pk")[:NAMES_TRIED]}
 
     @property
     def is_indexed(self) -> bool:

@@ -191,6 +191,14 @@ def test_events_become_searchable_once_and_those_that_committed_late_too(make_ev
     assert (read_new(), read_new()) == (1, 0)
 
 
+def test_everyone_of_a_common_name_is_found(make_event, bot):
+    events = set()
+    for number in range(30):
+        Person.objects.create(bot=bot, open_id=f"ou_wang{number}", name="王伟")
+        events.add(message(make_event, "x", actor_open_id=f"ou_wang{number}"))
+    assert found(q="王伟") == events
+
+
 @pytest.fixture
 def old_log(make_event, monkeypatch):
     """Six events from before there was an index, of which a round reads one; none is looked at again."""

@@ -168,7 +168,7 @@ def bot_lines() -> list[BotLine]:
     now = timezone.now()
     bots = BotAdmin(Bot, AdminSite()).get_queryset(HttpRequest()).order_by("name")
     failed = watched(Event).filter(status=Event.Status.FAILED)
-    unsent = OutboxItem.objects.filter(status__in=OutboxItem.UNFINISHED)
+    unsent = OutboxItem.objects.unfinished()
     counts = {
         "today": per_bot(Event.objects.filter(pk__gt=newest_before(now - timedelta(days=1)))),
         "failed_events": per_bot(failed),

@@ -50,7 +50,7 @@ class Figures(Collector):
         now = timezone.now()
         bots = dict(Bot.objects.values_list("pk", "slug"))
         hearings = {hearing.bot_id: hearing for hearing in Hearing.objects.all()}
-        unfinished = OutboxItem.objects.filter(status__in=OutboxItem.UNFINISHED).order_by()
+        unfinished = OutboxItem.objects.unfinished().order_by()
         yield _gauge("bot_deaf", "1 while the bot is taken for deaf.", bots, _deaf(bots, hearings))
         heard = {pk: row.heard_at.timestamp() for pk, row in hearings.items() if row.heard_at}
         yield _gauge("bot_last_event_timestamp_seconds", "When the newest event came in.", bots, heard)

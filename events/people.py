@@ -77,7 +77,7 @@ def want(model: type[Person] | type[Chat], ids: Iterable[tuple[int, str]]) -> No
 
 def ask_wanted(now: datetime) -> int:
     """Queues questions for names that pages wanted, the longest waiting first; how many."""
-    waiting = OutboxItem.objects.filter(status__in=OutboxItem.UNFINISHED, call__in=QUESTIONS).count()
+    waiting = OutboxItem.objects.unfinished().filter(call__in=QUESTIONS).count()
     asked = 0
     for model in (Person, Chat):
         wanted = model._default_manager.filter(wanted_at__isnull=False, bot__enabled=True)

@@ -70,7 +70,7 @@ def _silent(rule: ReminderRule, now: datetime) -> Q:
 def _remind(incident: Incident, now: datetime) -> bool:
     """One reminder, unless another worker was first, someone did something, or the last one still waits."""
     waiting = OutboxItem.objects.filter(bot=incident.bot, target=incident.chat_id, step=chat.REMINDER)
-    if waiting.filter(status__in=OutboxItem.UNFINISHED).exists():
+    if waiting.unfinished().exists():
         return False
     with transaction.atomic(), chat.language_of_the_chat():
         number = incident.reminder_count

@@ -25,7 +25,11 @@ WITH RECURSIVE step(id) AS (
     )
     FROM step JOIN events_lane lane ON lane.id = step.id
 )
-SELECT lane.priority, lane.bot_id, lane.call FROM step JOIN events_lane lane ON lane.id = step.id ORDER BY 1, 2, 3
+SELECT
+    (SELECT priority FROM events_lane lane WHERE lane.id = step.id),
+    (SELECT bot_id FROM events_lane lane WHERE lane.id = step.id),
+    (SELECT call FROM events_lane lane WHERE lane.id = step.id)
+FROM step WHERE id IS NOT NULL ORDER BY 1, 2, 3
 """
 
 

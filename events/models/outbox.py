@@ -9,10 +9,11 @@ from typing import Any, ClassVar
 from django.contrib.contenttypes.fields import GenericForeignKey
 from django.contrib.contenttypes.models import ContentType
 from django.db import models
-from django.db.models import Case, Q, When
+from django.db.models import Case, F, Q, When
 from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 
+from .. import clock
 from ..codes import in_words
 from ..confidential import Reader, hidden_from
 from ..envelope import ID_LENGTH
@@ -33,6 +34,13 @@ class Priority(models.IntegerChoices):
     BULK = 50, _("bulk")
 
 
+class _IsUnfinished(models.Func):
+    """The condition of the partial indexes, word for word: SQLite does not use them for values that are bound."""
+
+    template = "%(expressions)s IN ('pending', 'sending')"
+    output_field = models.BooleanField()
+
+
 class OutboxQuerySet(models.QuerySet["OutboxItem"]):
     def readable_by(self, reader: Reader) -> OutboxQuerySet:
         """Without what belongs to somebody's private matter (events.confidential)."""
@@ -42,12 +50,14 @@ class OutboxQuerySet(models.QuerySet["OutboxItem"]):
         return rows
 
     def unfinished(self) -> OutboxQuerySet:
-        return self.filter(status__in=OutboxItem.UNFINISHED)
+        return self.filter(_IsUnfinished(F("status")))
 
     def to_follow_up(self, now: datetime) -> OutboxQuerySet:
         """Ended calls whose chain has not gone on yet."""
         ended = (OutboxItem.Status.SENT, OutboxItem.Status.FAILED)
-        return self.filter(followed_up=False, status__in=ended, next_attempt_at__lte=now).order_by("pk")
+        return self.filter(followed_up=False, status__in=ended, next_attempt_at__lte=now).order_by(
+            "next_attempt_at", "pk"
+        )
 
     def retry(self, now: datetime) -> int:
         """Queues failed rows once more, under the same uuid; the number of rows."""
@@ -182,7 +192,7 @@ class OutboxItem(models.Model):
     def change_and_retry(self, **arguments: Any) -> None:
         """Queues the same call once more with other arguments; for a step that knows a way around a refusal."""
         self.arguments = {**self.arguments, **arguments}
-        self.status, self.next_attempt_at, self.attempt_count = OutboxItem.Status.PENDING, timezone.now(), 0
+        self.status, self.next_attempt_at, self.attempt_count = OutboxItem.Status.PENDING, clock.now(), 0
         self.lined_up = False
         self.save(update_fields=["arguments", "status", "next_attempt_at", "attempt_count", "lined_up"])
 

@@ -17,6 +17,7 @@ os.environ.setdefault("DJANGO_SETTINGS_MODULE", "botconsole.settings")
 console = get_wsgi_application()
 
 from django.db import connection  # noqa: E402 (settings first)
+from django.utils import translation  # noqa: E402
 
 from events.views import answer  # noqa: E402
 
@@ -33,6 +34,7 @@ def webhook(environ: dict[str, Any], start_response: Callable[..., Any], slug: s
     # As Django begins a request, but without asking the database whether it is still there: `answer` finds out.
     connection.close_if_unusable_or_obsolete()
     connection.health_check_done = True  # type: ignore[attr-defined]
+    translation.deactivate()  # the last request of this thread may have been an operator's, in another language
     length = environ.get("CONTENT_LENGTH") or "0"
     status, document = answer(slug, environ, lambda: environ["wsgi.input"].read(int(length)))
     body = json.dumps(document).encode()

@@ -66,7 +66,7 @@ def answer(slug: str, environ: Environ, read: Callable[[], bytes]) -> Answer:
 
 
 def _fits(content_length: str) -> bool:
-    return not content_length or (content_length.isdigit() and int(content_length) <= MAX_BODY_BYTES)
+    return not content_length or (content_length.isdecimal() and int(content_length) <= MAX_BODY_BYTES)
 
 
 def _receive(slug: str, environ: Environ, body: bytes) -> Answer:

@@ -10,6 +10,7 @@ from typing import Any
 import psycopg
 import pytest
 from django.db import connection
+from django.utils import translation
 
 from botconsole.wsgi import application
 from events.groupcommit import GroupCommit
@@ -54,6 +55,15 @@ def test_an_event_is_answered_and_stored(bot: Bot) -> None:
 
 
 @pytest.mark.django_db(transaction=True)
+def test_a_thread_that_served_an_operator_handles_events_in_the_consoles_own_language(
+    bot: Bot, settings: Any
+) -> None:
+    with translation.override("en"):
+        push(unhandled())
+        assert translation.get_language() == settings.LANGUAGE_CODE
+
+
+@pytest.mark.django_db(transaction=True)
 def test_the_only_bot_needs_no_name_in_the_address(bot: Bot) -> None:
     assert serve(*sealed(challenge("c-1"), ENCRYPT_KEY), PATH_INFO="/webhook/event")[2] == {
         "challenge": "c-1"
@@ -65,6 +75,7 @@ REFUSED = {
     "chunked": ({"HTTP_TRANSFER_ENCODING": "chunked"}, "411 Length Required"),
     "huge": ({"CONTENT_LENGTH": "2000000"}, "413 Request Entity Too Large"),
     "no number": ({"CONTENT_LENGTH": "-1"}, "413 Request Entity Too Large"),
+    "a digit of another kind": ({"CONTENT_LENGTH": "\u00b2"}, "413 Request Entity Too Large"),
     "no bot": ({"PATH_INFO": "/webhook/event/nobody"}, "404 Not Found"),
     "unsigned": ({"HTTP_X_LARK_SIGNATURE": "0" * 64}, "403 Forbidden"),
 }
@@ -160,6 +171,28 @@ def test_rows_that_wait_are_committed_together_and_equal_keys_apart() -> None:
     assert sorted(row for batch in batches for row in batch) == rows
     assert all(len({row[0] for row in batch}) == len(batch) for batch in batches)
     assert max(len(batch) for batch in batches) >= 2
+
+
+def test_who_commits_for_others_and_hangs_holds_nobody_up_for_long() -> None:
+    hang, stored = threading.Event(), []
+
+    def store(rows: Sequence[str]) -> None:
+        if threading.current_thread().name == "hangs":
+            hang.wait(30)
+        stored.extend(rows)
+
+    commit = GroupCommit(store, key=str, wait_seconds=0.05)
+    hanging = threading.Thread(target=commit, args=("first",), name="hangs")
+    hanging.start()
+    while not commit._busy or commit._waiting:
+        assert hanging.is_alive()
+    for row in ("second", "third"):
+        commit(row)
+    assert stored == ["second", "third"]
+    hang.set()
+    hanging.join(10)
+    commit("fourth")
+    assert (stored, commit._busy, commit._waiting) == (["second", "third", "first", "fourth"], False, [])
 
 
 def test_a_bad_row_fails_alone() -> None:

@@ -28,6 +28,10 @@ SHARE_SECONDS = 4.0
 GIVE_BACK_AFTER_SECONDS = 1.0
 # While a minute's calls are used up and none becomes free, so many a second are kept back for what is urgent.
 KEPT_FOR_URGENT_PER_SECOND = 2
+# When all that waits fits into the minute, it may go out; the last calls are kept back for what is urgent a while
+# longer, for so much of the time that the whole burst took.
+KEPT_AT_THE_END, END_MAY_TAKE_LONGER = 20, 0.05
+PAUSE_SECONDS = 5  # after which a new burst begins
 ASK_AGAIN_SECONDS = (0.05, 0.5)
 # After "too often" (others use the app as well): half as much, which grows back in ten minutes.
 SLOWER, SLOWEST, RECOVERY_SECONDS = 0.5, 0.1, 600
@@ -72,12 +76,18 @@ class Ledger:
     slowed_at: float = 0.0
     strength_then: float = 1.0
     blocked_until: float = 0.0
+    began: float = 0.0  # when the present burst of calls did
+    ended: float = 0.0  # when only the calls were left that are kept back at its end
 
     def state(self) -> dict[str, Any]:
         return dict(vars(self))
 
     def expire(self, now: float) -> None:
-        self.grants = [[at, n] for at, n in self.grants if at > now - MINUTE and n > 0]
+        # What lies in the future was written before the clock was put back: it counts from now.
+        newest = now + BUCKET_SECONDS
+        self.grants = [[min(at, newest), n] for at, n in self.grants if at > now - MINUTE and n > 0]
+        for share in self.shares.values():
+            share["until"] = min(share["until"], now + SHARE_SECONDS)
         self.shares = {worker: share for worker, share in self.shares.items() if share["until"] > now}
 
     def strength(self, now: float) -> float:
@@ -109,10 +119,12 @@ class Ledger:
         wanted = max(wish.calls, math.ceil(cap * TOKENS_LIVE_SECONDS)) if wish.more else wish.calls
         free, kept = self._free(now)
         allowed = free if wish.urgent else free - kept
-        if allowed < wanted and allowed < free and backlog(free + 1) <= free:
-            allowed = free  # all that waits goes out within this minute
+        if (
+            allowed < min(wanted, free) and backlog(free + 1) <= free
+        ):  # all that waits goes out within this minute
+            allowed = max(allowed, free - self._kept_at_the_end(now, free))
         tokens = max(0, min(wanted, allowed))
-        bucket = math.ceil(now / BUCKET_SECONDS) * BUCKET_SECONDS
+        bucket = _bucket(now)
         if tokens:
             self._enter(bucket, tokens)
         soon, late = ASK_AGAIN_SECONDS
@@ -120,7 +132,14 @@ class Ledger:
         wait = min(late, max(soon, self._dry_seconds(now))) if tokens < wish.calls else soon
         return Grant(cap, tokens, bucket, wait if short else 0.0)
 
+    def enter_late(self, now: float, calls: int) -> None:
+        """Calls that started later than their grant allowed for: they count once more, from now."""
+        if calls:
+            self._enter(_bucket(now), calls)
+
     def _enter(self, bucket: float, tokens: int) -> None:
+        if not self.grants or bucket - self.grants[-1][0] > PAUSE_SECONDS:
+            self.began = bucket - BUCKET_SECONDS
         if self.grants and self.grants[-1][0] == bucket:
             self.grants[-1][1] += tokens
         else:
@@ -129,6 +148,13 @@ class Ledger:
     def _dry_seconds(self, now: float) -> float:
         """How long until the oldest grant no longer counts."""
         return max(0.0, self.grants[0][0] + MINUTE - now) if self.grants else MINUTE
+
+    def _kept_at_the_end(self, now: float, free: int) -> int:
+        if self.ended < self.began:
+            if free > KEPT_AT_THE_END:
+                return KEPT_AT_THE_END
+            self.ended = now
+        return free if now - self.ended < (self.ended - self.began) * END_MAY_TAKE_LONGER else 0
 
     def _free(self, now: float) -> tuple[int, int]:
         """How many calls of this minute are left, and how many of them are kept for what is urgent."""
@@ -157,6 +183,10 @@ class Ledger:
         return cap
 
 
+def _bucket(now: float) -> float:
+    return math.ceil(now / BUCKET_SECONDS) * BUCKET_SECONDS
+
+
 @dataclass
 class Share:
     """What one worker holds of one app's use of one API; times are of its own monotonic clock."""
@@ -169,6 +199,7 @@ class Share:
     used_at: float = -math.inf
     blocked: bool = False
     in_flight: int = 0
+    late: int = 0  # calls that started after their tokens had expired
     cooling: deque[float] = field(default_factory=deque)
 
     def hot(self) -> int:
@@ -204,6 +235,7 @@ class Governor:
         share.tokens -= 1
         share.in_flight += 1
         share.used_at = time.monotonic()
+        share.late += share.used_at - share.asked_at > TOKENS_LIVE_SECONDS
 
     def answered(self, key: Key, at: float) -> None:
         """A call came back at `at`, by the monotonic clock."""
@@ -259,6 +291,7 @@ class Governor:
             ledger, now = Ledger(**quota.state), clock.now()
             ledger.expire(now.timestamp())
             ledger.give_back(share.bucket, share.tokens)
+            ledger.enter_late(now.timestamp(), share.late)
             grant = ledger.grant(now.timestamp(), wish, lambda most: _waiting(bot_id, call, most))
             _count(quota, now.astimezone(CHINA).strftime("%Y-%m"), grant.tokens - share.tokens)
             quota.state = ledger.state()
@@ -269,6 +302,7 @@ class Governor:
             grant.bucket,
             asked_at,
         )
+        share.late = 0
         share.ask_again_at = time.monotonic() + grant.ask_again_in
         share.blocked = grant.blocked
 
@@ -278,6 +312,7 @@ class Governor:
             quota = _locked(bot_id, call)
             ledger = Ledger(**quota.state)
             ledger.give_back(share.bucket, share.tokens)
+            ledger.enter_late(clock.now().timestamp(), share.late)
             ledger.shares.pop(self._worker, None)
             _count(quota, quota.month, -share.tokens)
             quota.state = ledger.state()
@@ -302,5 +337,5 @@ def _count(quota: Quota, month: str, calls: int) -> None:
 
 def _waiting(bot_id: int, call: str, most: int) -> int:
     """How many rows of a call wait, counted up to `most`."""
-    rows = OutboxItem.objects.filter(status=OutboxItem.Status.PENDING, bot=bot_id, call=call)
+    rows = OutboxItem.objects.unfinished().filter(status=OutboxItem.Status.PENDING, bot=bot_id, call=call)
     return len(rows.order_by().values_list("pk")[:most])

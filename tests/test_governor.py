@@ -1,18 +1,18 @@
 """Feishu's limits as arithmetic, and what rows do about them: priorities, merging, pause, circuit, gone targets."""
 
-from datetime import datetime, timedelta
+from copy import deepcopy
+from functools import partial
 from typing import Any
 
 import pytest
-import requests
 from django.db import connection
 from django.db.models import Subquery
 from django.utils import timezone
 
-from botconsole.worker import Worker
 from events import lanes, outbox
-from events.models import Bot, Circuit, Lane, OutboxItem, Priority, Quota
-from events.quota import MINUTE, PER_MINUTE, PER_SECOND, RECOVERY_SECONDS, Ledger, Wish
+from events.models import Bot, Lane, OutboxItem, Priority
+from events.models.lane import GROUPS
+from events.quota import KEPT_AT_THE_END, MINUTE, PER_MINUTE, PER_SECOND, RECOVERY_SECONDS, Ledger, Wish
 from tests.outbox_claims import claim
 
 Status = OutboxItem.Status
@@ -70,11 +70,64 @@ def test_calls_come_back_after_their_minute_and_not_before() -> None:
     assert spend(ledger, START + MINUTE + 0.5, 1, urgent=True) == 1
 
 
+def test_a_clock_that_is_put_back_costs_a_minute_at_most() -> None:
+    ledger = Ledger()
+    spend(ledger, START, PER_MINUTE, urgent=True)
+    ledger.expire(START - 3600)
+    assert spend(ledger, START - 3600, 1, urgent=True) == 0
+    ledger.expire(START - 3600 + MINUTE + 0.5)
+    assert spend(ledger, START - 3600 + MINUTE + 0.5, 1, urgent=True) == 1
+
+
 def test_calls_that_were_not_made_are_given_back() -> None:
     ledger = Ledger()
     grant = ledger.grant(START, Wish("a", 20), endless)
     ledger.give_back(grant.bucket, 15)
     assert ledger.used() == 5
+
+
+def urgent_waits(ledger: Ledger, now: float) -> float:
+    asked = now
+    while not ledger.grant(now, Wish("b", 1, urgent=True), endless).tokens:
+        now += 0.1
+        ledger.expire(now)
+    return now - asked
+
+
+def last_calls_of_a_burst(calls: int) -> tuple[Ledger, float, float]:
+    """Spends a burst as fast as the limits allow until nothing more is given at once, and its last calls come.
+
+    The ledger, when the calls before the last came to an end, and when the last ones did.
+    """
+    ledger, now, left, stopped = Ledger(), START, calls, 0.0
+    while left:
+        now += 0.25
+        ledger.expire(now)
+        left -= ledger.grant(now, Wish("a", min(12, left)), partial(min, left)).tokens
+        if left == KEPT_AT_THE_END and not stopped:
+            stopped = now
+            assert urgent_waits(Ledger(**deepcopy(ledger.state())), now) < 1
+    return ledger, stopped - START, now - START
+
+
+def test_after_a_burst_that_fits_the_last_calls_are_kept_for_what_is_urgent_a_moment_longer() -> None:
+    _, stopped, ended = last_calls_of_a_burst(PER_MINUTE)
+    assert stopped < 21
+    assert 0.5 < ended - stopped <= 2
+
+
+def test_ten_thousand_calls_take_at_most_a_tenth_longer_than_they_must() -> None:
+    _, stopped, ended = last_calls_of_a_burst(10_000)
+    assert stopped > 9 * 60
+    assert ended <= 1.10 * (9 * 60 + 20)
+
+
+def test_calls_that_start_after_their_grant_has_expired_count_from_their_start() -> None:
+    ledger = Ledger()
+    spend(ledger, START, PER_MINUTE, urgent=True)
+    ledger.enter_late(START + 2, 3)
+    ledger.expire(START + MINUTE + 0.5)
+    assert spend(ledger, START + MINUTE + 0.5, PER_MINUTE, urgent=True) == PER_MINUTE - 3
 
 
 # --- The second -----------------------------------------------------------------------------------------------
@@ -202,108 +255,6 @@ def test_a_reminder_that_may_have_arrived_is_not_called_superseded(bot: Bot) -> 
     assert [item.key for item in claim(9, timezone.now())] == ["remind:1"]
 
 
-@pytest.mark.django_db(transaction=True)
-def test_a_row_that_has_lost_its_lane_is_sent_all_the_same(bot: Bot, sandbox: Any) -> None:
-    outbox.send_text(bot, chat_id=group(sandbox), markup="x", key="a")
-    lanes.line_up(timezone.now())
-    Lane.objects.all().delete()
-    Worker().run_once()
-    assert statuses() == {"a": Status.SENT}
-
-
-# --- Pause, circuit, gone targets ---------------------------------------------------------------------------------
-def group(sandbox: Any, **fields: Any) -> str:
-    body = {"name": "g", **fields}
-    answer = requests.post(f"{sandbox.url}/_sandbox/groups", json=body, timeout=5)
-    return str(answer.json()["chat_id"])
-
-
-def fault(sandbox: Any, **fields: Any) -> None:
-    requests.post(f"{sandbox.url}/_sandbox/faults", json=fields, timeout=5).raise_for_status()
-
-
-@pytest.mark.django_db(transaction=True)
-def test_a_paused_bot_sends_nothing_and_everything_when_it_goes_on(bot: Bot, sandbox: Any) -> None:
-    outbox.send_text(bot, chat_id=group(sandbox), markup="x", key="a")
-    bot.pause_sending()
-    Worker().run_once()
-    assert statuses() == {"a": Status.PENDING}
-    bot.resume_sending()
-    Worker().run_once()
-    assert statuses() == {"a": Status.SENT}
-
-
-@pytest.mark.django_db(transaction=True)
-def test_refused_credentials_cost_one_call_and_no_tries_and_drain_when_they_are_right(
-    bot: Bot, sandbox: Any
-) -> None:
-    right = bot.app_secret.reveal()
-    bot.app_secret = "wrong"
-    bot.save()
-    for number in range(20):
-        outbox.send_text(bot, chat_id=group(sandbox), markup="x", key=f"k{number}")
-    Worker().run_once()
-    assert set(OutboxItem.objects.values_list("status", "attempt_count")) == {(Status.PENDING, 0)}
-    assert Circuit.objects.get().error_code == 10014
-    bot.app_secret = right
-    bot.save()
-    Circuit.objects.update(next_probe_at=timezone.now())
-    Worker().run_once()
-    Worker().run_once()
-    assert set(OutboxItem.objects.values_list("status", flat=True)) == {Status.SENT}
-    assert Circuit.objects.get().opened_at is None
-
-
-@pytest.mark.django_db(transaction=True)
-def test_a_feishu_that_is_down_is_probed_by_one_call_at_growing_intervals(bot: Bot) -> None:
-    for number in range(20):  # to an address where nobody listens
-        outbox.send_text(bot, chat_id=f"oc_{number}", markup="x", key=f"k{number}")
-    Worker().run_once()
-    OutboxItem.objects.hurry(timezone.now())
-    before = tries()
-    waits: list[timedelta] = []
-    for _ in range(3):
-        Circuit.objects.update(next_probe_at=timezone.now())
-        asked = timezone.now()
-        Worker().run_once()
-        waits.append(next_probe() - asked)
-    assert tries() == before + 3
-    assert waits == sorted(waits)
-    assert max(OutboxItem.objects.values_list("attempt_count", flat=True)) <= 1
-
-
-def tries() -> int:
-    return sum(item.attempts.count() for item in OutboxItem.objects.all())
-
-
-def next_probe() -> datetime:
-    at = Circuit.objects.get().next_probe_at
-    assert at is not None
-    return at
-
-
-@pytest.mark.django_db(transaction=True)
-def test_a_chat_without_the_bot_fails_what_waits_for_it_at_once_with_the_reason(
-    bot: Bot, sandbox: Any
-) -> None:
-    chat_id = group(sandbox, bot=False)
-    for number in range(3):
-        outbox.send_text(bot, chat_id=chat_id, markup="x", key=f"k{number}")
-    Worker().run_once()
-    found = OutboxItem.objects.order_by("pk").values_list("status", "error_code", "attempt_count")
-    assert list(found) == [("failed", 230002, 1), ("failed", 230002, 0), ("failed", 230002, 0)]
-
-
-@pytest.mark.django_db(transaction=True)
-def test_too_often_makes_the_app_wait_and_slow_down(bot: Bot, sandbox: Any) -> None:
-    fault(sandbox, code=99991400, times=1, path="/messages")
-    outbox.send_text(bot, chat_id=group(sandbox), markup="x", key="a")
-    Worker().run_once()
-    state = Quota.objects.get(call="send_message").state
-    assert state["strength_then"] == 0.5
-    assert state["blocked_until"] > timezone.now().timestamp() - 10
-
-
 # --- The plan -----------------------------------------------------------------------------------------------------
 @pytest.mark.postgres
 @pytest.mark.django_db
@@ -321,4 +272,8 @@ def test_claiming_reads_no_more_of_a_hundred_thousand_lanes_than_it_takes(bot: B
     assert "lane_due" in plan
     assert "outbox_order" in plan or "outbox_urgency" in plan
     assert "Sort" not in plan
+    assert "Seq Scan" not in plan
+    with connection.cursor() as cursor:
+        cursor.execute(f"EXPLAIN {GROUPS}")
+        plan = "\n".join(row[0] for row in cursor.fetchall())
     assert "Seq Scan" not in plan

@@ -11,7 +11,7 @@ from django.db import transaction
 
 from . import circuit, clock, lanes
 from .calls import ENDING_CALLS
-from .codes import Reaction, is_about_the_app, is_target_gone
+from .codes import Reaction, is_target_gone
 from .feishu import Answer, FeishuClient, FeishuError
 from .models import Attempt, Lane, OutboxItem, storable
 
@@ -93,8 +93,8 @@ def find_sent(client: FeishuClient, item: OutboxItem, now: datetime) -> Answer |
         raise FeishuError(
             "it may have been done already, and there is no chat to look it up in", http_status=400
         )
-    start = int(item.first_attempt_at.timestamp()) - 60
-    for message in client.history(item.target, start, int(now.timestamp()) + 60):
+    start, end = item.first_attempt_at - lanes.CLOCKS_DIFFER, now + lanes.CLOCKS_DIFFER
+    for message in client.history(item.target, int(start.timestamp()), int(end.timestamp())):
         if _is_ours(message, item):
             return Answer({**message, "found_in_history": True}, 200, "")
     return None
@@ -153,7 +153,7 @@ def _release(lane: Lane, item: OutboxItem, outcome: Outcome, now: datetime) -> l
 
 def _tell_the_circuit(item: OutboxItem, error: FeishuError, now: datetime) -> bool:
     """Whether the app gets no answers, so that the row is not to blame."""
-    if circuit.is_silence(error) or is_about_the_app(error.code):
+    if circuit.is_silence(error) or circuit.is_refusal(item, error):
         return circuit.failed(item, error, now)
     return False
 
@@ -190,9 +190,13 @@ def _fail_the_others(item: OutboxItem, error: FeishuError, started_at: datetime)
     """
     if not is_target_gone(item.call, error.code):
         return
-    waiting = OutboxItem.objects.filter(
-        bot=item.bot_id, target=item.target, status=OutboxItem.Status.PENDING, created_at__lt=started_at
-    ).exclude(call__in=ENDING_CALLS)
+    waiting = (
+        OutboxItem.objects.unfinished()
+        .filter(
+            bot=item.bot_id, target=item.target, status=OutboxItem.Status.PENDING, created_at__lt=started_at
+        )
+        .exclude(call__in=ENDING_CALLS)
+    )
     waiting.update(
         status=OutboxItem.Status.FAILED,
         error_code=error.code,

@@ -10,13 +10,13 @@ from django.db import transaction
 
 from .codes import is_about_the_app
 from .feishu import FeishuError
-from .models import Circuit, OutboxItem
+from .models import Bot, Circuit, OutboxItem
 
 log = logging.getLogger(__name__)
 
 PROBE_SECONDS = (1, 2, 5, 10, 20, 40, 60)
 PROBE_LEASE = timedelta(seconds=40)  # a worker that dies while it probes delays the next probe by that
-# So many different rows without an answer in between: one alone may be the row's own fault.
+# So many different rows without an answer in between: one alone that Feishu has seen may be at fault itself.
 SUSPECTS = 3
 
 
@@ -24,6 +24,11 @@ def may_probe(circuit: Circuit, now: datetime) -> bool:
     """Whether the caller, and nobody else, may make one call now."""
     due = Circuit.objects.filter(pk=circuit.pk, next_probe_at__lte=now).exclude(opened_at=None)
     return bool(due.update(next_probe_at=now + PROBE_LEASE))
+
+
+def probe_later(bot_id: int, now: datetime) -> None:
+    """The call that was to be the probe could not be made after all: the next one may."""
+    Circuit.objects.filter(pk=bot_id).exclude(opened_at=None).update(next_probe_at=now)
 
 
 def answered(circuit: Circuit | None) -> None:
@@ -40,7 +45,8 @@ def answered(circuit: Circuit | None) -> None:
 
 def failed(item: OutboxItem, error: FeishuError, now: datetime) -> bool:
     """A call got no answer, or a refusal of the whole app; whether that is the app's fault, not the row's."""
-    refused = is_about_the_app(error.code)
+    # What never went out cannot be the row's fault.
+    refused = is_refusal(item, error) or (is_silence(error) and not error.unsure)
     Circuit.objects.bulk_create([Circuit(bot_id=item.bot_id)], ignore_conflicts=True)
     with transaction.atomic():
         circuit = Circuit.objects.select_for_update().get(pk=item.bot_id)
@@ -57,6 +63,11 @@ def failed(item: OutboxItem, error: FeishuError, now: datetime) -> bool:
         circuit.error_code, circuit.error = error.code, error.message[:500]
         circuit.save()
     return circuit.opened_at is not None
+
+
+def is_refusal(item: OutboxItem, error: FeishuError) -> bool:
+    """Whether Feishu refuses the whole app, whatever it asks."""
+    return is_about_the_app(error.code, has_many_tenants=item.bot.app_type == Bot.AppType.STORE)
 
 
 def is_silence(error: FeishuError) -> bool:

@@ -121,7 +121,10 @@ MEANINGS: dict[Reaction, dict[int, Text]] = {
 REACTIONS = {code: reaction for reaction, codes in MEANINGS.items() for code in codes}
 TOO_OFTEN = 99991400
 # Refusals of whatever the app asks: they say nothing about the call. A missing scope is one of a few calls only.
-_ABOUT_THE_APP = frozenset({10003, 10014, 10015, 99991662, 99991673, 99991401, 99991403, 232034})
+_ABOUT_CREDENTIALS = frozenset({10003, 10014, 10015})
+_ABOUT_THE_APP = _ABOUT_CREDENTIALS | {
+    99991662, 99991673, 99991401, 99991403, 232034, 230006, 232025, 234007,
+}  # fmt: skip
 _CHAT_GONE = frozenset({230002, 232011, 232009})
 # Of a call that names its receiver; elsewhere these may be about one of many people.
 _RECEIVER_GONE = frozenset(
@@ -129,9 +132,12 @@ _RECEIVER_GONE = frozenset(
 )
 
 
-def is_about_the_app(code: int | None) -> bool:
-    """Whether every call of the app would be refused with this code."""
-    return code in _ABOUT_THE_APP
+def is_about_the_app(code: int | None, *, has_many_tenants: bool) -> bool:
+    """Whether every call of the app would be refused with this code.
+
+    One of a store app's tenants may have taken it away, or used up its calls: that says nothing about the others.
+    """
+    return code in (_ABOUT_CREDENTIALS if has_many_tenants else _ABOUT_THE_APP)
 
 
 def is_target_gone(call: str, code: int | None) -> bool:

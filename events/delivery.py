@@ -18,7 +18,6 @@ from django.db import InterfaceError, OperationalError
 
 from . import circuit, clock, lanes
 from .attempts import Outcome, let_go, perform, record
-from .codes import is_about_the_app
 from .feishu import FeishuClient, FeishuError, load_sdk
 from .followup import follow_up
 from .models import AppTicket, Bot, Circuit, Lane, OutboxItem
@@ -32,6 +31,7 @@ URGENT_CALLS = 4  # in flight beside all others, so that what is urgent never wa
 RENEW_SECONDS = lanes.LEASE.total_seconds() / 3
 RECLAIM_SECONDS = 1.0
 TIDY_SECONDS = 30.0
+ASTRAY_SECONDS = 600.0  # for lost rows while others wait; as soon as none does, they are looked for at once
 THROTTLED_SECONDS = 0.03  # how soon to look again when a limit is all that something waits for
 BOTS_SECONDS = 0.25  # how soon a bot that is paused, or resumed, is known to be
 
@@ -110,15 +110,10 @@ class Delivery:
             return 0  # at a limit, some calls are started together rather than each by itself
         while self._throttled and self._throttled[0] <= time.monotonic():
             heapq.heappop(self._throttled)
-        now = clock.now()
-        if self._is_time_for("reclaim", RECLAIM_SECONDS):
-            lanes.reclaim(now)
-        if self._is_time_for("tidy", TIDY_SECONDS):
-            lanes.tidy(now)
-        lanes.line_up(now)
+        self._look_after_lanes(clock.now())
         groups = Lane.objects.groups()
         if not groups:
-            return lanes.find_astray() if self._is_time_for("astray", TIDY_SECONDS) else 0
+            return lanes.find_astray() if self._is_time_for("astray, idle", TIDY_SECONDS) else 0
         if self._is_time_for("bots", BOTS_SECONDS):
             bots = Bot.objects.filter(enabled=True, paused=False).select_related("circuit")
             self._circuits = {bot.pk: getattr(bot, "circuit", None) for bot in bots}
@@ -132,6 +127,15 @@ class Delivery:
             if started and state is not None and state.opened_at is not None:
                 probed.add(bot_id)
         return taken
+
+    def _look_after_lanes(self, now: datetime) -> None:
+        if self._is_time_for("reclaim", RECLAIM_SECONDS):
+            lanes.reclaim(now)
+        if self._is_time_for("tidy", TIDY_SECONDS):
+            lanes.tidy(now)
+        if self._is_time_for("astray", ASTRAY_SECONDS):
+            lanes.find_astray()
+        lanes.line_up(now)
 
     def _take_group(self, priority: int, bot_id: int, call: str) -> int:
         now, urgent, state = clock.now(), is_urgent(priority), self._circuits[bot_id]
@@ -151,8 +155,12 @@ class Delivery:
         if not allowed or (is_open and state is not None and not circuit.may_probe(state, now)):
             return 0
         items, plans = lanes.claim(now, bot_id, call, priority, allowed)
+        if is_open and not items:
+            circuit.probe_later(bot_id, now)
         for plan in plans:
             self._look_again(plan)
+            if plan.call and plan.due_at <= now:
+                self._again_in(0)  # its next row: nothing else would wake this worker for it
         for item in items:
             item.is_probe = is_open
             self._start(item)
@@ -175,9 +183,9 @@ class Delivery:
         heapq.heappush(self._throttled, time.monotonic() + seconds)
 
     def _start(self, item: OutboxItem) -> None:
+        ticket, now = AppTicket.objects.of(item.bot), clock.now()
         self._governor.started((item.bot_id, item.call))
-        ticket = AppTicket.objects.of(item.bot)
-        future = self._pool.submit(self._perform, item, ticket, clock.now())
+        future = self._pool.submit(self._perform, item, ticket, now)
         self._in_flight[future] = item
         future.add_done_callback(lambda _: self._wake())
 
@@ -228,7 +236,7 @@ class Delivery:
         error = outcome.error
         if error is not None:
             self._next["bots"] = 0  # the circuit may be open now
-        if error is None or (error.code is not None and not is_about_the_app(error.code)):
+        if error is None or (error.code is not None and not circuit.is_refusal(item, error)):
             circuit.answered(self._circuits.get(item.bot_id))
         if error is not None and error.is_rate_limit:
             self._governor.too_often((item.bot_id, item.call), error.retry_after_seconds)

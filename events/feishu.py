@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import requests
 from requests.adapters import HTTPAdapter
+from urllib3.exceptions import NewConnectionError, ProxyError
 
 from .calls import CALLS
 from .codes import TOO_OFTEN, Reaction, reaction_to
@@ -261,7 +262,7 @@ class FeishuClient:
                 allow_redirects=False,
             )
         except requests.RequestException as error:
-            unsure = bool(token) and not isinstance(error, requests.exceptions.ConnectTimeout)
+            unsure = bool(token) and not _never_connected(error)
             raise FeishuError(_network_message(error), unsure=unsure) from error
         return _read(response, unsure=bool(token))
 
@@ -359,6 +360,13 @@ def _seconds(headers: Mapping[str, str]) -> float:
     except ValueError:
         return 0.0
     return min(max(0.0, seconds), LONGEST_RESET_SECONDS) if math.isfinite(seconds) else 0.0
+
+
+def _never_connected(error: requests.RequestException) -> bool:
+    """Whether the request cannot have reached Feishu: no address, nobody listening, no connection in time."""
+    reason = getattr(error.args[0] if error.args else None, "reason", None)
+    connect_timeout = isinstance(error, requests.exceptions.ConnectTimeout)
+    return connect_timeout or isinstance(reason, NewConnectionError | ProxyError)
 
 
 def _network_message(error: requests.RequestException) -> str:

@@ -204,8 +204,9 @@ def test_a_failed_row_can_be_retried_by_hand(bot: Bot, sandbox: Any, group: str)
 
 
 @pytest.mark.django_db(transaction=True)
-def test_after_the_last_try_the_row_is_failed(bot: Bot) -> None:
-    queue(bot, "oc_1")
+def test_after_the_last_try_the_row_is_failed(bot: Bot, sandbox: Any, group: str) -> None:
+    queue(bot, group)
+    control(sandbox, "faults", status=502, path="/messages")
     deliver()
     deliver_retries(len(RETRY_SECONDS))
     item = OutboxItem.objects.get()

@@ -7,7 +7,7 @@ costs the same with ten rows waiting or with a hundred thousand. All times are t
 import logging
 import secrets
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -25,9 +25,14 @@ Answered = Mapping[str, Sequence[float]]  # Lane.answered
 
 LEASE = timedelta(seconds=30)
 LINED_UP_AT_ONCE = 500
+TIDIED_AT_ONCE = 10_000
+LOST = "the worker stopped during this try"
+MOST_LOST_TRIES = 10  # a row that ends every worker that takes it must not do so for ever
 # Feishu: 5 messages a second to a chat or person (all bots together), 5 changes a second of one message.
 CALLS_PER_WINDOW = 5
 WINDOW_SECONDS = 1.01  # what two workers' ideas of the database's time may differ by is on top
+# Feishu's clock and ours, at most: for looking a message up in a chat's history.
+CLOCKS_DIFFER = timedelta(minutes=10)
 KEPT_EMPTY = timedelta(seconds=2)  # for the window of the last calls
 
 UPSERT = """
@@ -52,16 +57,22 @@ class Plan:
 
 
 # --- New rows and lost ones ---------------------------------------------------------------------------------
+def new_rows() -> QuerySet[OutboxItem]:
+    """What is to be lined up; what is urgent does not wait until ten thousand others are."""
+    new = OutboxItem.objects.filter(status=OutboxItem.Status.PENDING, lined_up=False)
+    return new.order_by("priority", "pk")
+
+
 def line_up(now: datetime) -> int:
     """Puts rows that were queued (or queued once more) into their lanes; how many."""
-    new = OutboxItem.objects.filter(status=OutboxItem.Status.PENDING, lined_up=False)
-    new = new.order_by(
-        "priority", "pk"
-    )  # what is urgent does not wait until ten thousand others are lined up
-    if not new.exists():  # on SQLite, a transaction takes the one place of a writer
+    new = new_rows()
+    targets = set(new.values_list("bot", "target")[:LINED_UP_AT_ONCE])
+    if not targets:  # on SQLite, a transaction takes the one place of a writer
         return 0
     with transaction.atomic():
-        items = list(new.select_for_update(skip_locked=True)[:LINED_UP_AT_ONCE])
+        _hold(_lanes_to(targets))
+        found = list(new.select_for_update(skip_locked=True)[:LINED_UP_AT_ONCE])
+        items = [item for item in found if (item.bot_id, item.target) in targets]
         lanes: dict[tuple[int, str], list[OutboxItem]] = defaultdict(list)
         for item in sorted(items, key=lambda item: item.pk):
             lanes[item.bot_id, item.target].append(item)
@@ -73,6 +84,17 @@ def line_up(now: datetime) -> int:
             lined_up=True, next_attempt_at=Case(never_tried, default=F("next_attempt_at"))
         )
     return len(items)
+
+
+def _lanes_to(targets: Collection[tuple[int, str]]) -> QuerySet[Lane]:
+    """The lanes of these (bot, target), and perhaps some more."""
+    return Lane.objects.filter(bot__in={bot for bot, _ in targets}, target__in={to for _, to in targets})
+
+
+def _hold(lanes: QuerySet[Lane]) -> None:
+    """Locks lanes until the transaction ends. Whoever locks several does so before any row, and in this order:
+    then nobody waits for one who waits for him."""
+    list(lanes.order_by("bot_id", "target").select_for_update().values_list("pk"))
 
 
 def _upsert(lanes: dict[tuple[int, str], list[OutboxItem]], now: datetime) -> None:
@@ -91,19 +113,18 @@ def _upsert(lanes: dict[tuple[int, str], list[OutboxItem]], now: datetime) -> No
 def reclaim(now: datetime) -> int:
     """Rows whose worker is gone wait for their next try: nobody knows whether the call reached Feishu."""
     lost = OutboxItem.objects.filter(status=OutboxItem.Status.SENDING, leased_until__lt=now)
-    found = list(lost.values_list("bot", "target")[:100])
+    found = list(lost.order_by("leased_until").values_list("bot", "target")[:100])
     if not found:
         return 0
     with transaction.atomic():
         # Lanes before rows, as everywhere: a lane that is locked is being recorded at this moment.
-        lanes = Lane.objects.filter(bot__in={bot for bot, _ in found}, target__in={to for _, to in found})
-        free = {
-            (lane.bot_id, lane.target) for lane in lanes.order_by("pk").select_for_update(skip_locked=True)
-        }
+        lanes = _lanes_to(found).values_list("bot", "target")
+        free = set(lanes.select_for_update(skip_locked=True))
+        held = set(lanes) - free
         items = [
             item
-            for item in lost.select_for_update(skip_locked=True)[:200]
-            if (item.bot_id, item.target) in free
+            for item in lost.order_by("leased_until").select_for_update(skip_locked=True)[:200]
+            if (item.bot_id, item.target) not in held
         ]
         for item in items:
             _record_lost_try(item, now)
@@ -116,24 +137,35 @@ def _record_lost_try(item: OutboxItem, now: datetime) -> None:
         item=item,
         started_at=item.leased_until - LEASE if item.leased_until else now,
         outcome=Attempt.Outcome.UNKNOWN,
-        message="the worker stopped during this try",
+        message=LOST,
     )
+    again = item.attempts.filter(message=LOST).count() < MOST_LOST_TRIES
     OutboxItem.objects.filter(pk=item.pk).update(
-        status=OutboxItem.Status.PENDING, unsure=True, leased_until=None, next_attempt_at=now, lined_up=False
+        status=OutboxItem.Status.PENDING if again else OutboxItem.Status.FAILED,
+        error="" if again else LOST,
+        unsure=True,
+        leased_until=None,
+        next_attempt_at=now,
+        lined_up=False,
     )
 
 
 def tidy(now: datetime) -> int:
     """Deletes lanes with nothing left to send, and frees those whose row was deleted while it was sent."""
-    Lane.objects.filter(busy=True, due_at__lt=now - 2 * LEASE).update(busy=False, lease="", due_at=now)
-    return Lane.objects.filter(busy=False, call="", due_at__lt=now).delete()[0]
+    with transaction.atomic():  # what somebody holds is left for the next time
+        lanes = Lane.objects.select_for_update(skip_locked=True).values_list("pk", flat=True)
+        left = list(lanes.filter(busy=True, due_at__lt=now - 2 * LEASE))
+        Lane.objects.filter(pk__in=left).update(busy=False, lease="", due_at=now)
+        empty = list(lanes.filter(busy=False, call="", due_at__lt=now)[:TIDIED_AT_ONCE])
+        return Lane.objects.filter(pk__in=empty).delete()[0]
 
 
 def find_astray() -> int:
-    """Lines rows up again that wait without a lane, as after a restored database; for when nothing else waits."""
+    """Lines rows up again that wait without a lane, as after a restored database; looks at all that wait."""
     lanes = Lane.objects.filter(bot=OuterRef("bot"), target=OuterRef("target")).values("pk")
-    astray = OutboxItem.objects.filter(status=OutboxItem.Status.PENDING, lined_up=True)
-    return astray.alias(lane=Subquery(lanes[:1])).filter(lane=None).update(lined_up=False)
+    astray = OutboxItem.objects.unfinished().filter(status=OutboxItem.Status.PENDING, lined_up=True)
+    found = list(astray.alias(lane=Subquery(lanes[:1])).filter(lane=None).values_list("pk", flat=True)[:1000])
+    return OutboxItem.objects.filter(pk__in=found).update(lined_up=False) if found else 0
 
 
 # --- Claiming -----------------------------------------------------------------------------------------------
@@ -188,7 +220,7 @@ def _newest(item: OutboxItem) -> OutboxItem | None:
     A new state takes the place of the old one in the lane; a new message keeps its own place, so then it is None.
     A message that may have arrived already is never called superseded.
     """
-    same = OutboxItem.objects.filter(
+    same = OutboxItem.objects.unfinished().filter(
         bot=item.bot_id, target=item.target, merge_key=item.merge_key, step=item.step
     )
     newest = _locked(same.filter(pk__gt=item.pk)).order_by("-pk").first()
@@ -225,8 +257,9 @@ def _lease(claimed: dict[int, OutboxItem], now: datetime) -> None:
 
 def _messages_of_others(item: OutboxItem) -> frozenset[str]:
     """Messages in the same chat that other rows made: they are not this one's, however alike."""
+    since = min(item.created_at, item.first_attempt_at or item.created_at) - 2 * CLOCKS_DIFFER
     results = OutboxItem.objects.filter(
-        bot=item.bot, target=item.target, status=OutboxItem.Status.SENT, sent_at__gte=item.created_at
+        bot=item.bot, target=item.target, status=OutboxItem.Status.SENT, sent_at__gte=since
     ).values_list("result", flat=True)
     return frozenset(str((result or {}).get("message_id", "")) for result in results)
 
@@ -234,10 +267,12 @@ def _messages_of_others(item: OutboxItem) -> frozenset[str]:
 def renew(items: Iterable[OutboxItem], now: datetime) -> None:
     """The calls of these rows are still in flight: nobody else may take them."""
     held = list(items)
-    OutboxItem.objects.filter(pk__in=[item.pk for item in held], status=OutboxItem.Status.SENDING).update(
-        leased_until=now + LEASE
-    )
-    Lane.objects.filter(lease__in={item.lease for item in held}, busy=True).update(due_at=now + LEASE)
+    lanes = Lane.objects.filter(lease__in={item.lease for item in held}, busy=True)
+    with transaction.atomic():
+        _hold(lanes)
+        lanes.update(due_at=now + LEASE)
+        rows = OutboxItem.objects.filter(pk__in=[item.pk for item in held])
+        rows.filter(status=OutboxItem.Status.SENDING).update(leased_until=now + LEASE)
 
 
 # --- What is next -------------------------------------------------------------------------------------------
@@ -276,7 +311,11 @@ def _plan(lane: Lane, now: datetime, others: Sequence[Answered]) -> Plan:
             candidates.append((item.next_attempt_at, item))
             continue
         at = item.next_attempt_at
-        if item.first_attempt_at is not None and at > now:
+        if (
+            item.status == OutboxItem.Status.SENDING
+        ):  # its outcome could not be written: its lease must end first
+            at = max(at, item.leased_until or now)
+        elif item.first_attempt_at is not None and at > now:
             at = min(at, item.first_attempt_at + OutboxItem.HOLD)
         candidates.append((at, item))
         break

@@ -10,7 +10,6 @@ from django.db.models.functions import Cast
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.shortcuts import get_object_or_404
 from django.urls import NoReverseMatch, URLPattern, path, reverse
-from django.utils import timezone
 from django.utils.decorators import method_decorator
 from django.utils.html import format_html
 from django.utils.safestring import SafeString, mark_safe
@@ -18,6 +17,7 @@ from django.utils.translation import get_language, gettext, ngettext
 from django.utils.translation import gettext_lazy as _
 from django.views.decorators.http import require_POST
 
+from . import clock
 from .adminrows import RUN_AT_ONCE, NamedChatsList, ReadOnlyAdmin, moment, newest_containing, pill, two_lines
 from .cardview import draw
 from .codes import explain
@@ -114,7 +114,7 @@ class OutboxAdmin(ReadOnlyAdmin[OutboxItem]):
         failed = list(
             queryset.filter(status=OutboxItem.Status.FAILED).values_list("pk", flat=True)[:RUN_AT_ONCE]
         )
-        count = queryset.retry(timezone.now())  # type: ignore[attr-defined]
+        count = queryset.retry(clock.now())  # type: ignore[attr-defined]
         self.operated(request, OutboxItem.objects.filter(pk__in=failed), "Retried.")
         text = ngettext("%(count)d item is queued again.", "%(count)d items are queued again.", count)
         messages.add_message(
@@ -127,7 +127,7 @@ class OutboxAdmin(ReadOnlyAdmin[OutboxItem]):
         if not self.has_operate_permission(request):
             raise PermissionDenied
         item = get_object_or_404(self.get_queryset(request), pk=pk)
-        if OutboxItem.objects.filter(pk=item.pk).retry(timezone.now()):
+        if OutboxItem.objects.filter(pk=item.pk).retry(clock.now()):
             self.operated(request, OutboxItem.objects.filter(pk=item.pk), "Retried.")
             messages.success(request, gettext("Queued again: the worker sends it in a moment."))
         else:

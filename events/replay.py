@@ -20,7 +20,7 @@ from django.db import DataError, IntegrityError, OperationalError, transaction
 from django.db.models import QuerySet
 from django.utils import timezone
 
-from . import dispatch
+from . import clock, dispatch
 from .confidential import Reader, hidden_from
 from .dispatch import Handler, Reaction, ignored, routes
 from .eventfilter import EventFilter
@@ -112,7 +112,7 @@ def _take_up(known: OutboxItem, item: OutboxItem) -> bool:
     rows = OutboxItem.objects.filter(pk=known.pk, status=OutboxItem.Status.FAILED)
     subject = {"subject_type": item.subject_type, "subject_id": item.subject_id}
     changed = rows.update(arguments=item.arguments, target=item.target, replay=item.replay, **subject)
-    return bool(changed and rows.retry(timezone.now()))
+    return bool(changed and rows.retry(clock.now()))
 
 
 # --- One event ---------------------------------------------------------------------------------------------------

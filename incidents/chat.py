@@ -12,12 +12,12 @@ from typing import TYPE_CHECKING, Any
 
 from django.conf import settings
 from django.db.models import Case, F, Value, When
-from django.utils import timezone, translation
+from django.utils import translation
 from django.utils.functional import Promise
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
-from events import outbox
+from events import clock, outbox
 from events.cards import dumps
 from events.models import Bot, OutboxItem
 
@@ -97,7 +97,7 @@ def begin_again(incident: Incident) -> None:
     has locked the row by an update or a select_for_update.
     """
     if not incident.chat_id:
-        OutboxItem.objects.filter(key=key_of_the_chat(incident)).retry(timezone.now())
+        OutboxItem.objects.filter(key=key_of_the_chat(incident)).retry(clock.now())
     former = incident.chat_id
     rows = type(incident).objects.filter(pk=incident.pk, chat_id=former, chat_gone=True).exclude(chat_id="")
     fresh = {"chat_generation": F("chat_generation") + 1, "revision": F("revision") + 1}
@@ -249,7 +249,7 @@ def _each_once(people: Iterable[Responder]) -> list[str]:
 def send_card(incident: Incident) -> None:
     """A card, unless one is on its way already: then on_card_sent brings it up to date."""
     cards = OutboxItem.objects.filter(bot=incident.bot, target=incident.chat_id, step="incident.card")
-    if cards.filter(status__in=OutboxItem.UNFINISHED).exists():
+    if cards.unfinished().exists():
         return
     with language_of_the_chat():
         card = alert_card(incident)

@@ -79,6 +79,8 @@ PRIORITIES: Mapping[str, Priority] = {
     "welcome": Priority.WELCOME,
     "hello": Priority.WELCOME,
     "intro": Priority.WELCOME,
+    "person-name": Priority.BULK,  # names that a page of the console could not say: nobody waits
+    "chat-name": Priority.BULK,
 }
 
 # What of events and calls is never pruned (events.retention).

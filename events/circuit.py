@@ -10,7 +10,7 @@ from django.db import transaction
 
 from .codes import is_about_the_app
 from .feishu import FeishuError
-from .models import Bot, Circuit, OutboxItem
+from .models import Bot, Circuit, OutboxItem, storable
 
 log = logging.getLogger(__name__)
 
@@ -53,7 +53,9 @@ def failed(item: OutboxItem, error: FeishuError, now: datetime) -> bool:
         if item.pk not in circuit.suspects:
             circuit.suspects = [*circuit.suspects, item.pk][-SUSPECTS:]
         if circuit.opened_at is None and (refused or len(circuit.suspects) >= SUSPECTS):
-            log.error("bot %s gets no usable answers, only probes go out: %s", item.bot_id, error.message)
+            log.error(
+                "bot %s gets no usable answers, only probes go out: %s", item.bot_id, storable(error.message)
+            )
             circuit.opened_at, circuit.probes = now, 0
             circuit.next_probe_at = now + timedelta(seconds=PROBE_SECONDS[0])
         elif circuit.opened_at is not None and item.is_probe:

@@ -20,7 +20,7 @@ from . import circuit, clock, lanes
 from .attempts import Outcome, let_go, perform, record
 from .feishu import FeishuClient, FeishuError, load_sdk
 from .followup import follow_up
-from .models import AppTicket, Bot, Circuit, Lane, OutboxItem
+from .models import AppTicket, Bot, Circuit, Lane, OutboxItem, storable
 from .quota import Governor, is_urgent
 from .sealed import Secret
 from .tokens import StoreApp, store_app
@@ -261,5 +261,5 @@ def _log(item: OutboxItem, outcome: Outcome) -> None:
     else:
         log.warning(
             "delivery %s to %s: %s after %d ms: %s %s",
-            item.call, item.target, item.status, outcome.duration_ms, error.code or "", error.message,
+            item.call, item.target, item.status, outcome.duration_ms, error.code or "", storable(error.message),
         )  # fmt: skip

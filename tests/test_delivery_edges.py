@@ -227,7 +227,7 @@ def test_a_success_with_odd_data_is_sent_and_the_next_row_too(
 @pytest.mark.django_db(transaction=True)
 @pytest.mark.parametrize("body", ODD_FAILURES.values(), ids=ODD_FAILURES.keys())
 def test_a_refusal_with_odd_data_fails_its_row_and_the_next_is_tried(
-    our_bot: Bot, feishu: ScriptedFeishu, body: str
+    our_bot: Bot, feishu: ScriptedFeishu, caplog: pytest.LogCaptureFixture, body: str
 ) -> None:
     feishu.answer = Answer(body, 400)
     queue(our_bot, "a")
@@ -235,6 +235,7 @@ def test_a_refusal_with_odd_data_fails_its_row_and_the_next_is_tried(
     Worker().run_once()
     assert feishu.uuids == ["a", "b"]
     assert set(OutboxItem.objects.values_list("status", flat=True)) == {Status.FAILED}
+    assert caplog.text.encode()  # a log that cannot be written is none
 
 
 ODD_ANSWERS = {

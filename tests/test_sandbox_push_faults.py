@@ -1,13 +1,17 @@
 """What goes wrong between the platform and an app: doubled, late, out of order, incomplete, unanswered pushes."""
 
+import asyncio
 import json
 import socket
 import threading
+import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
 from botconsole.sandbox import SandboxServer
+from botconsole.sandbox.server import create_world
 from botconsole.sandbox.tokens import TICKET_SECONDS
 from tests.test_sandbox_pushes import App, Person, settings, until
 
@@ -226,6 +230,26 @@ def test_a_press_that_is_answered_too_late_is_200341(person: Person, app: App) -
     app.delay = 3.2
     told = person.post(f"/messages/{person.card(chat_id)}/press", {"open_id": open_id, "element": "ack"})
     assert (told["client_code"], told["http_status"]) == (200341, None)
+
+
+@pytest.mark.parametrize("later", range(4))
+def test_the_queue_ends_even_if_something_wakes_it_at_that_moment(later: int) -> None:
+    async def ends() -> bool:
+        world = create_world(settings())
+        world.pusher._insert("ev_1", "x", {}, state="retrying", next_try_at=time.time() + 60)
+        running = asyncio.create_task(world.pusher.run())
+        for _ in range(5):
+            await asyncio.sleep(0)
+        world.pusher._wake.set()
+        for _ in range(later):
+            await asyncio.sleep(0)
+        running.cancel()
+        done, _ = await asyncio.wait([running], timeout=5)
+        world.store.close()
+        return running in done
+
+    with ThreadPoolExecutor(1) as pool:
+        assert pool.submit(asyncio.run, ends()).result()
 
 
 @pytest.fixture

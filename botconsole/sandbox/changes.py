@@ -1,6 +1,7 @@
 """Tells open pages that something changed: a topic is a chat_id, `state` or `platform`, no content."""
 
 import asyncio
+import contextlib
 from collections.abc import AsyncIterator
 
 
@@ -31,11 +32,10 @@ class Changes:
         try:
             yield []
             while not self.closed:
-                try:
-                    await asyncio.wait_for(event.wait(), quiet_seconds)
+                with contextlib.suppress(TimeoutError):
+                    async with asyncio.timeout(quiet_seconds):
+                        await event.wait()
                     await asyncio.sleep(0 if self.closed else settle_seconds)
-                except TimeoutError:
-                    pass
                 found = sorted(topics)
                 topics.clear()
                 event.clear()

@@ -1,6 +1,7 @@
 """The queue of what the platform pushes: its time limits, retries, duplicates and order, on either transport."""
 
 import asyncio
+import contextlib
 import json
 import time
 from collections.abc import Callable
@@ -91,10 +92,10 @@ class Pusher:
             while True:
                 self._wake.clear()
                 pause = self._start_due()
-                try:
-                    await asyncio.wait_for(self._wake.wait(), pause)
-                except TimeoutError:
-                    continue
+                # not wait_for: up to Python 3.11 it loses a cancellation that comes together with the event
+                with contextlib.suppress(TimeoutError):
+                    async with asyncio.timeout(pause):
+                        await self._wake.wait()
         finally:
             for task in self._tasks:
                 task.cancel()

@@ -113,10 +113,10 @@ def test_an_incident_resolved_before_it_has_a_chat_gets_the_chat_of_its_end(bot:
 
 
 def test_a_chat_that_feishu_refuses_is_written_down_and_can_be_tried_again(bot: Bot, feishu: Feishu) -> None:
-    feishu.fault(code=232025, path="/im/v1/chats")
+    feishu.fault(code=99991672, path="/im/v1/chats")
     incident = opened(bot, feishu)
     work()
-    assert "232025" in incident.timeline.get(kind="chat").text
+    assert "99991672" in incident.timeline.get(kind="chat").text
     feishu.well()
     OutboxItem.objects.retry(timezone.now())
     work()

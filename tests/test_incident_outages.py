@@ -8,7 +8,7 @@ from django.db import transaction
 from django.utils import timezone
 
 from botconsole.worker import Worker
-from events.models import Bot, OutboxItem
+from events.models import Bot, Circuit, OutboxItem
 from incidents import chat, steps
 from incidents.models import Incident, Responder, Service
 from tests.test_incidents_story import OPERATOR, Feishu, feishu, opened, work  # noqa: F401
@@ -26,6 +26,7 @@ def again() -> None:
     """Everything that waits for its next try is tried now."""
     for _ in range(3):
         OutboxItem.objects.hurry(timezone.now())
+        Circuit.objects.exclude(opened_at=None).update(next_probe_at=timezone.now())
         work()
 
 

@@ -1,6 +1,7 @@
 """What all tests share: the database they run on, a bot, a push from Feishu, a local Feishu, Chromium."""
 
 import os
+import signal
 from collections.abc import Iterator
 from typing import Any, Protocol
 
@@ -23,6 +24,12 @@ CHROMIUM_FLAGS = (
 
 
 # --- The run --------------------------------------------------------------------------------------------
+def pytest_configure() -> None:
+    """A run in the background of a shell ignores Ctrl-C, and so would the processes it starts and interrupts."""
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
 def pytest_report_header() -> str:
     return f"database: {connections['default'].vendor}"
 

@@ -72,7 +72,7 @@ class FeishuError(Exception):
     @property
     def permanent(self) -> bool:
         """Whether trying again cannot help."""
-        return self.reaction is not Reaction.RETRY
+        return self.reaction not in (Reaction.RETRY, Reaction.TOKEN)
 
     @property
     def is_rate_limit(self) -> bool:

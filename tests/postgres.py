@@ -19,6 +19,7 @@ from typing import Any
 import psycopg
 
 START_SECONDS = 30
+_restarts: dict[str, Callable[[], None]] = {}
 ROLE = "botconsole"
 # Nothing survives a test run, so nothing needs to reach the disk.
 OPTIONS = (
@@ -34,9 +35,14 @@ def start() -> str:
     """Starts the server and returns the address of its database; `TEST_DATABASE_URL` names one that runs already.
 
     It is left there for the processes that this one starts. The server ends with this process, however that ends.
+    Processes among which pytest divides the tests have one each, which a test may restart.
     """
-    if "TEST_DATABASE_URL" not in os.environ:
+    of_the_whole_run = (
+        os.environ.get("TEST_DATABASE_URL_IS_OURS") == "yes" and "PYTEST_XDIST_WORKER" in os.environ
+    )
+    if "TEST_DATABASE_URL" not in os.environ or (of_the_whole_run and not _restarts):
         os.environ["TEST_DATABASE_URL"] = start_server(OPTIONS)
+        os.environ["TEST_DATABASE_URL_IS_OURS"] = "yes"
     return os.environ["TEST_DATABASE_URL"]
 
 
@@ -70,9 +76,6 @@ def start_server(options: Sequence[str]) -> str:
 def restart() -> None:
     """Stops the tests' server as an administrator in a hurry does (everyone's connection is cut), and starts it."""
     _restarts[os.environ["TEST_DATABASE_URL"]]()
-
-
-_restarts: dict[str, Callable[[], None]] = {}
 
 
 def _binaries() -> Path:

@@ -271,7 +271,7 @@ def test_claiming_reads_no_more_of_a_hundred_thousand_lanes_than_it_takes(bot: B
     plan = due.annotate(item_id=Subquery(lanes._next_item(timezone.now())))[:16].explain()
     assert "lane_due" in plan
     assert "outbox_order" in plan or "outbox_urgency" in plan
-    assert "Sort" not in plan
+    assert "Sort" not in plan.partition("SubPlan")[0]  # a lane's few rows may be sorted
     assert "Seq Scan" not in plan
     with connection.cursor() as cursor:
         cursor.execute(f"EXPLAIN {GROUPS}")

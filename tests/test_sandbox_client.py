@@ -86,14 +86,21 @@ def test_a_card_far_away_leaves_the_page_and_comes_back_with_what_was_typed(
     until(lambda: page.evaluate("[...document.querySelectorAll('[name=notes]')].some((one) => one.value)"))
 
 
+# After the first messages the page looks for their end for some frames more.
+STAYS_AT_700 = """() => {
+    const list = document.getElementById("messages");
+    list.scrollTop = 700;
+    return new Promise((tell) => setTimeout(() => tell(Math.abs(list.scrollTop - 700) < 100), 300));
+}"""
+
+
 def test_new_messages_are_counted_while_one_reads_older_ones(
     long_chat: tuple[Person, str],
     page: Any,  # noqa: F811
 ) -> None:
     person, chat_id = long_chat
     until(lambda: page.evaluate("document.getElementById('messages').scrollTop > 1000"))
-    page.evaluate("document.getElementById('messages').scrollTop = 700")
-    page.wait_for_timeout(100)
+    until(lambda: page.evaluate(STAYS_AT_700))
     person.post(f"/groups/{chat_id}/messages", {"text": "the newest"})
     page.wait_for_selector("#to-end:has-text('1 new')")
     page.click("#to-end")

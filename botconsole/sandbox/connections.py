@@ -61,7 +61,7 @@ class Connection:
                 frame = await acked
         except TimeoutError:
             return Answer(None, _ms_since(began), error="timeout")
-        except ConnectionError:
+        except OSError:  # the server's word for a client that is gone is one, too
             return Answer(None, _ms_since(began), error="connection lost")
         finally:
             self._waiting.pop(message_id, None)

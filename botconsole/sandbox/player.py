@@ -99,6 +99,7 @@ class Play:
         self.world = world
         self._variables = variables
         self._labels: dict[str, str] = {}
+        self._known_chats = world.store.number("SELECT coalesce(max(number), 0) FROM chats")
 
     async def perform(self, step: Step) -> None:
         if step.when and not self._variables[step.when]:
@@ -126,6 +127,11 @@ class Play:
         """Whoever has that name, the one known longest; made if there is nobody."""
         found = self.world.store.row("SELECT * FROM people WHERE name = ? ORDER BY rowid LIMIT 1", name)
         return found or self.world.add_person(name)
+
+    def find_new_chat(self, name: str) -> Row | None:
+        """The same, but a pattern means a group that was made in this performance: it is the bot that is waited for."""
+        found = self.find_chat(name)
+        return None if found and "*" in name and found["number"] <= self._known_chats else found
 
     def find_chat(self, name: str) -> Row | None:
         """A group by its label, its name or a pattern of it, the newest; `@name` is a person's conversation."""
@@ -301,7 +307,7 @@ async def _wait_for(play: Play, told: Json) -> str:
 
 
 def _is_there(play: Play, told: Json) -> bool:
-    chat = play.find_chat(told["in"])
+    chat = play.find_new_chat(told["in"])
     if chat is None:
         return False
     if "button" not in told and "text" not in told:

@@ -8,8 +8,9 @@ PORT ?= 8000
 SANDBOX_PORT ?= 8001
 ARGS ?=
 PYTHON := .venv/bin/python
-# Tests take their turns on all cores; PARALLEL= runs them one by one (for a debugger).
-PARALLEL ?= --numprocesses auto --dist worksteal
+# Tests take their turns on all cores; PARALLEL= runs them one by one (for a debugger). Python's own tracebacks,
+# because Python 3.11 with Playwright's greenlets may fail to parse source from deep in a stack (SystemError).
+PARALLEL ?= --numprocesses auto --dist worksteal --tb=native
 # What is checked is the checkout, not the settings of whoever runs the check.
 CHECKING := ENV_FILE=/dev/null DATABASE_URL=sqlite:///:memory: \
             SECRET_KEY=only-for-checks-0123456789-abcdefghijklmnopqrstuvwxyz-ABCDEFGH

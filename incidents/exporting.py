@@ -2,12 +2,12 @@
 
 import logging
 import tempfile
-import threading
 from pathlib import Path
 
-from django.db import InterfaceError, OperationalError, connections
+from django.db import InterfaceError, OperationalError
 from django.utils import timezone
 
+from events.beside import Beside, IsStopping
 from events.sealed import UnsealError
 
 from . import chat
@@ -17,63 +17,38 @@ from .models import Export, LostError
 
 log = logging.getLogger(__name__)
 
-FINISH_SECONDS = 20
-
 
 class StoppedError(Exception):
     """The worker stops."""
 
 
-class Exporting:
-    """The exports of one worker."""
+class Exporting(Beside):
+    """The exports of one worker; when it stops, what is being made goes back into the queue."""
 
     def __init__(self) -> None:
-        self._stopping = threading.Event()
-        self._thread: threading.Thread | None = None
+        super().__init__("export", is_due, run_due)
 
-    def step(self) -> int:
-        """Starts what is due unless one is running; returns at once."""
-        running = self._thread is not None and self._thread.is_alive()
-        if running or self._stopping.is_set() or not Export.objects.due(timezone.now()).exists():
-            return 0
-        self._thread = threading.Thread(target=self._run, name="export", daemon=True)
-        self._thread.start()
-        return 1
 
-    def run_due(self) -> int:
-        """Makes every export that is due, here and now; how many were tried."""
-        tried = 0
-        while not self._stopping.is_set() and (export := Export.objects.claim(timezone.now())) is not None:
-            make(export, self._report(export))
-            tried += 1
-        return tried
+def is_due() -> bool:
+    return Export.objects.due(timezone.now()).exists()
 
-    def stop(self) -> None:
-        """What is being made goes back into the queue."""
-        self._stopping.set()
 
-    def close(self) -> None:
-        self.stop()
-        if self._thread is not None:
-            self._thread.join(FINISH_SECONDS)
+def run_due(is_stopping: IsStopping) -> int:
+    """Makes every export that is due; how many were tried."""
+    tried = 0
+    while not is_stopping() and (export := Export.objects.claim(timezone.now())) is not None:
+        make(export, _report(export, is_stopping))
+        tried += 1
+    return tried
 
-    def _run(self) -> None:
-        try:
-            self.run_due()
-        except (OperationalError, InterfaceError) as error:
-            log.error("the database is out of reach, the export is made later: %s", str(error).strip())
-        except Exception:
-            log.exception("an export failed in a way that nobody foresaw")
-        finally:
-            connections.close_all()
 
-    def _report(self, export: Export) -> Progress:
-        def report(done: int, total: int) -> None:
-            if self._stopping.is_set():
-                raise StoppedError
-            export.progress(done, total)
+def _report(export: Export, is_stopping: IsStopping) -> Progress:
+    def report(done: int, total: int) -> None:
+        if is_stopping():
+            raise StoppedError
+        export.progress(done, total)
 
-        return report
+    return report
 
 
 def make(export: Export, progress: Progress) -> None:

@@ -2,9 +2,11 @@
 
 import os
 import signal
-from collections.abc import Iterator
+import threading
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any, Protocol
 
+import httpx
 import pytest
 from django.db import connections
 from django.http import HttpResponse
@@ -21,6 +23,36 @@ CHROMIUM_FLAGS = (
     "--disable-component-update",
     "--disable-sync",
 )
+
+
+class UnderWay:
+    """A WSGI application that knows how many requests it is answering."""
+
+    def __init__(self, application: Callable[..., Iterable[bytes]]) -> None:
+        self.application = application
+        self._change = threading.Condition()
+        self._count = 0
+
+    def __call__(self, environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterator[bytes]:
+        self._add(1)
+        try:
+            answer = self.application(environ, start_response)
+            try:
+                yield from answer
+            finally:
+                if close := getattr(answer, "close", None):
+                    close()
+        finally:
+            self._add(-1)
+
+    def _add(self, number: int) -> None:
+        with self._change:
+            self._count += number
+            self._change.notify_all()
+
+    def ends(self, seconds: float = 20) -> bool:
+        with self._change:
+            return self._change.wait_for(lambda: not self._count, seconds)
 
 
 # --- The run --------------------------------------------------------------------------------------------
@@ -82,6 +114,23 @@ def process_env(transactional_db: None) -> dict[str, str]:
         "DATABASE_URL": url,
         "PYTHONUNBUFFERED": "1",
     }
+
+
+@pytest.fixture(autouse=True)
+def _answered(request: pytest.FixtureRequest) -> Iterator[None]:
+    """A request that the test left under way ends before the database is emptied: the two would lock each other."""
+    if "live_server" not in request.fixturenames:
+        yield
+        return
+    request.getfixturevalue("transactional_db")
+    httpd = request.getfixturevalue("live_server").thread.httpd
+    under_way = UnderWay(httpd.get_app())
+    httpd.set_app(under_way)
+    yield
+    # Connections are taken in turn: once this one is answered, all that came before it have been taken.
+    httpx.get(f"http://127.0.0.1:{httpd.server_port}/healthz", trust_env=False)
+    assert under_way.ends(), "a request to the console is still under way, 20 s after its test"
+    httpd.set_app(under_way.application)
 
 
 @pytest.fixture(autouse=True)

@@ -19,6 +19,11 @@ SEEN = """() => {
   return [line.id, Math.round(line.getBoundingClientRect().top - top)];
 }"""
 
+PLACE = """(line) => {
+  const list = document.getElementById("messages"), top = list.getBoundingClientRect().top;
+  return Math.round(document.getElementById(line).getBoundingClientRect().top - top);
+}"""
+
 
 @pytest.fixture
 def long_chat(room: tuple[Person, str]) -> tuple[Person, str]:  # noqa: F811
@@ -37,12 +42,18 @@ def count(page: Any) -> int:  # noqa: F811
     return int(page.locator("#messages .message").count())
 
 
+def settle(page: Any) -> None:  # noqa: F811
+    """The page is at the end of a long chat and looks for it no more."""
+    until(lambda: page.evaluate("document.getElementById('messages').scrollTop > 1000"))
+    page.wait_for_selector("#messages:not([aria-busy])")
+
+
 def test_the_newest_messages_come_first_and_older_ones_while_one_scrolls(
     long_chat: tuple[Person, str],
     page: Any,  # noqa: F811
 ) -> None:
     page.wait_for_selector("text=line 999")
-    until(lambda: page.evaluate("document.getElementById('messages').scrollTop > 1000"))
+    settle(page)
     assert count(page) == 60
     for _ in range(60):
         page.evaluate("document.getElementById('messages').scrollTop = 0")
@@ -57,25 +68,20 @@ def test_what_one_reads_stays_where_it_is_when_older_messages_come(
     long_chat: tuple[Person, str],
     page: Any,  # noqa: F811
 ) -> None:
-    until(lambda: page.evaluate("document.getElementById('messages').scrollTop > 1000"))
+    settle(page)
     page.evaluate("document.getElementById('messages').scrollTop = 640")
     page.wait_for_timeout(100)
-    before = page.evaluate(SEEN)
+    line, before = page.evaluate(SEEN)
     page.evaluate("document.getElementById('messages').scrollTop -= 60")
     until(lambda: page.evaluate("document.querySelectorAll('#messages .message').length >= 120"))
-    after = page.evaluate(
-        "([id]) => { const list = document.getElementById('messages'); return Math.round("
-        "document.getElementById(id).getBoundingClientRect().top - list.getBoundingClientRect().top); }",
-        before,
-    )
-    assert abs(after - before[1] - 60) <= 2
+    until(lambda: abs(page.evaluate(PLACE, line) - before - 60) <= 2)
 
 
 def test_a_card_far_away_leaves_the_page_and_comes_back_with_what_was_typed(
     long_chat: tuple[Person, str],
     page: Any,  # noqa: F811
 ) -> None:
-    until(lambda: page.evaluate("document.getElementById('messages').scrollTop > 1000"))
+    settle(page)
     page.locator("[name=notes]").last.fill("half a sentence")
     page.locator("#text").focus()
     page.evaluate("document.getElementById('messages').scrollTop = 0")
@@ -86,21 +92,13 @@ def test_a_card_far_away_leaves_the_page_and_comes_back_with_what_was_typed(
     until(lambda: page.evaluate("[...document.querySelectorAll('[name=notes]')].some((one) => one.value)"))
 
 
-# After the first messages the page looks for their end for some frames more.
-STAYS_AT_700 = """() => {
-    const list = document.getElementById("messages");
-    list.scrollTop = 700;
-    return new Promise((tell) => setTimeout(() => tell(Math.abs(list.scrollTop - 700) < 100), 300));
-}"""
-
-
 def test_new_messages_are_counted_while_one_reads_older_ones(
     long_chat: tuple[Person, str],
     page: Any,  # noqa: F811
 ) -> None:
     person, chat_id = long_chat
-    until(lambda: page.evaluate("document.getElementById('messages').scrollTop > 1000"))
-    until(lambda: page.evaluate(STAYS_AT_700))
+    settle(page)
+    page.evaluate("document.getElementById('messages').scrollTop = 700")
     person.post(f"/groups/{chat_id}/messages", {"text": "the newest"})
     page.wait_for_selector("#to-end:has-text('1 new')")
     page.click("#to-end")

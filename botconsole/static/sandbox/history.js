@@ -13,6 +13,7 @@ let hasMore = false;
 let fetching = false;
 let unread = 0;
 let shownLanguage = "";
+let endSought = 0; // the frame that looks for the end again
 let look = { acts: {}, who: () => "", chatOf: () => null };
 
 let nearby = null;
@@ -53,6 +54,9 @@ export function start(looks) {
     if ($("messages").scrollTop < NEAR) older();
     if (atEnd()) tellUnread(0);
   }, { passive: true });
+  for (const hand of ["wheel", "touchstart", "pointerdown", "keydown"]) {
+    $("messages").addEventListener(hand, stay, { passive: true });
+  }
   $("to-end").addEventListener("click", () => toEnd());
 }
 
@@ -120,9 +124,17 @@ const atEnd = () => $("messages").scrollHeight - $("messages").scrollTop - $("me
 
 // Heights are estimates until a message was on the screen, so the end is looked for again after each frame.
 export function toEnd(frames = 5) {
+  stay();
   $("messages").scrollTop = $("messages").scrollHeight;
-  if (frames) requestAnimationFrame(() => toEnd(frames - 1));
-  else tellUnread(0);
+  if (!frames) return tellUnread(0);
+  $("messages").setAttribute("aria-busy", "true");
+  endSought = requestAnimationFrame(() => toEnd(frames - 1));
+}
+
+// Who takes hold of the list is not pulled to its end any more.
+function stay() {
+  cancelAnimationFrame(endSought);
+  $("messages").removeAttribute("aria-busy");
 }
 
 function tellUnread(count) {

@@ -2,77 +2,12 @@
 
 import json
 import time
-from collections.abc import Iterator
 
-import httpx
 import pytest
 
-from botconsole.sandbox import SandboxConfig, SandboxServer
-from tests.test_sandbox_pushes import NO_TLS
+from tests.sandbox_world import APP, BUTTON, CARD_1, CARD_2, PNG, Feishu, second
 
-APP = {"app_id": "cli_test", "app_secret": "s3cret"}
-PNG = b"\x89PNG\r\n\x1a\n" + b"\x00\x00\x00\rIHDR" + (8).to_bytes(4, "big") * 2 + b"\x08\x02\x00\x00\x00"
-CARD_1 = {"config": {"update_multi": True}, "elements": [{"tag": "markdown", "content": "one"}]}
-CARD_2 = {"schema": "2.0", "body": {"elements": [{"tag": "markdown", "content": "two"}]}}
-
-
-class Feishu:
-    """A client of one sandbox: `call` with a token, `control` without."""
-
-    def __init__(self, sandbox: SandboxServer) -> None:
-        self.sandbox = sandbox
-        self.http = httpx.Client(base_url=sandbox.url, trust_env=False, verify=NO_TLS)
-        answer = self.http.post("/open-apis/auth/v3/tenant_access_token/internal", json=APP).json()
-        self.token = answer["tenant_access_token"]
-
-    def raw(self, method: str, path: str, **request: object) -> httpx.Response:
-        headers = {"Authorization": f"Bearer {self.token}"}
-        return self.http.request(method, f"/open-apis{path}", headers=headers, **request)  # type: ignore[arg-type]
-
-    def call(self, method: str, path: str, body: dict | None = None, **params: str) -> dict:
-        return self.raw(method, path, json=body, params=params).json()
-
-    def control(self, method: str, path: str, body: dict | None = None) -> dict:
-        answer = self.http.request(method, f"/_sandbox{path}", json=body)
-        assert answer.status_code == 200, answer.text
-        return answer.json()
-
-    def group(self, name: str = "g", **more: object) -> str:
-        return self.control("POST", "/groups", {"name": name, **more})["chat_id"]
-
-    def join(self, chat_id: str, **person: str) -> str:
-        return self.control("POST", f"/groups/{chat_id}/members", person)["open_id"]
-
-    def send(self, chat_id: str, content: object = None, msg_type: str = "text", **more: object) -> dict:
-        said = content if content is not None else {"text": "hi"}
-        text = said if isinstance(said, str) else json.dumps(said)
-        body = {"receive_id": chat_id, "msg_type": msg_type, "content": text, **more}
-        return self.call("POST", "/im/v1/messages", body, receive_id_type="chat_id")
-
-    def card(self, chat_id: str, card: dict) -> dict:
-        return self.send(chat_id, card, "interactive")
-
-    def upload(self, data: bytes) -> dict:
-        files, fields = {"image": ("a.png", data)}, {"image_type": "message"}
-        return self.raw("POST", "/im/v1/images", data=fields, files=files).json()
-
-
-@pytest.fixture(scope="module")
-def feishu() -> Iterator[Feishu]:
-    with SandboxServer(SandboxConfig(**APP, port=0, limits=False)) as sandbox:
-        client = Feishu(sandbox)
-        yield client
-        client.http.close()
-
-
-@pytest.fixture
-def fresh() -> Iterator[Feishu]:
-    """A sandbox of one's own, with its limits on."""
-    with SandboxServer(SandboxConfig(**APP, port=0, seed=False)) as sandbox:
-        client = Feishu(sandbox)
-        yield client
-        client.http.close()
-
+pytest_plugins = ["tests.sandbox_fixtures"]
 
 # tokens
 
@@ -258,11 +193,6 @@ def test_a_card_older_than_fourteen_days_is_230031(fresh: Feishu) -> None:
     assert answer["code"] == 230031
 
 
-def second(*elements: dict, **more: object) -> dict:
-    return {"schema": "2.0", "body": {"elements": list(elements)}, **more}
-
-
-BUTTON = {"tag": "button", "text": {"tag": "plain_text", "content": "x"}}
 REFUSED_CARDS = [
     (second({"tag": "note", "elements": []}), 200861),
     (second({"tag": "action", "actions": []}), 200861),

@@ -1,31 +1,14 @@
 """What the bot can do with chats besides talking: pins, tabs, the top notice, managers, buzzes; Feishu's codes."""
 
 import json
-from collections.abc import Iterator
 
 import pytest
 
-from botconsole.sandbox import SandboxConfig, SandboxServer
-from tests.test_sandbox_api import APP, CARD_2, Feishu
+from tests.sandbox_world import CARD_2, Feishu
+
+pytest_plugins = ["tests.sandbox_fixtures"]
 
 TAB = {"tab_name": "INC-1", "tab_type": "url", "tab_content": {"url": "https://console.example/incidents/1"}}
-
-
-@pytest.fixture(scope="module")
-def feishu() -> Iterator[Feishu]:
-    with SandboxServer(SandboxConfig(**APP, port=0, limits=False, seed=False)) as sandbox:
-        client = Feishu(sandbox)
-        yield client
-        client.http.close()
-
-
-@pytest.fixture
-def limited() -> Iterator[Feishu]:
-    """A sandbox of one's own, with its limits on."""
-    with SandboxServer(SandboxConfig(**APP, port=0, seed=False)) as sandbox:
-        client = Feishu(sandbox)
-        yield client
-        client.http.close()
 
 
 def own_chat(feishu: Feishu, **more: object) -> str:
@@ -98,10 +81,10 @@ def test_where_only_the_owner_pins_a_bot_that_is_none_gets_230046(feishu: Feishu
     assert pin(feishu, feishu.send(chat_id)["data"]["message_id"])["code"] == 230046
 
 
-def test_the_sixth_pin_of_a_message_within_a_second_is_230047(limited: Feishu) -> None:
-    limited.sandbox.world.limits.now = lambda: 0.0
-    message_id = limited.send(limited.group())["data"]["message_id"]
-    assert [pin(limited, message_id)["code"] for _ in range(6)] == [0] * 5 + [230047]
+def test_the_sixth_pin_of_a_message_within_a_second_is_230047(fresh: Feishu) -> None:
+    fresh.sandbox.world.limits.now = lambda: 0.0
+    message_id = fresh.send(fresh.group())["data"]["message_id"]
+    assert [pin(fresh, message_id)["code"] for _ in range(6)] == [0] * 5 + [230047]
 
 
 def test_the_page_is_told_what_is_pinned(feishu: Feishu) -> None:
@@ -257,41 +240,41 @@ def test_where_only_the_owner_buzzes_the_bot_must_manage_the_chat(feishu: Feishu
 # scopes
 
 
-def test_without_its_scope_a_call_is_99991672_and_names_the_scope(limited: Feishu) -> None:
-    chat_id = limited.group()
-    open_id = limited.join(chat_id, name="Juniper")
-    message_id = limited.send(chat_id)["data"]["message_id"]
-    limited.control("POST", "/scopes", {"missing": ["im:message.urgent"]})
-    refused = buzz(limited, message_id, [open_id])
+def test_without_its_scope_a_call_is_99991672_and_names_the_scope(fresh: Feishu) -> None:
+    chat_id = fresh.group()
+    open_id = fresh.join(chat_id, name="Juniper")
+    message_id = fresh.send(chat_id)["data"]["message_id"]
+    fresh.control("POST", "/scopes", {"missing": ["im:message.urgent"]})
+    refused = buzz(fresh, message_id, [open_id])
     assert refused["code"] == 99991672
     assert refused["error"]["permission_violations"] == [
         {"type": "action_scope_required", "subject": "im:message.urgent"}
     ]
 
 
-def test_group_history_needs_its_own_scope_and_conversations_do_not(limited: Feishu) -> None:
-    chat_id = limited.group()
-    p2p = limited.control("POST", "/conversations", {"name": "Maple"})["chat_id"]
-    limited.control("POST", "/scopes", {"missing": ["im:message.group_msg"]})
+def test_group_history_needs_its_own_scope_and_conversations_do_not(fresh: Feishu) -> None:
+    chat_id = fresh.group()
+    p2p = fresh.control("POST", "/conversations", {"name": "Maple"})["chat_id"]
+    fresh.control("POST", "/scopes", {"missing": ["im:message.group_msg"]})
 
     def history(container_id: str) -> dict:
-        return limited.call("GET", "/im/v1/messages", container_id_type="chat", container_id=container_id)
+        return fresh.call("GET", "/im/v1/messages", container_id_type="chat", container_id=container_id)
 
     refused = history(chat_id)
     assert refused["code"] == 230027
     assert refused["error"]["permission_violations"][0]["subject"] == "im:message.group_msg"
     assert history(p2p)["code"] == 0
-    limited.control("POST", "/scopes", {"missing": []})
+    fresh.control("POST", "/scopes", {"missing": []})
     assert history(chat_id)["code"] == 0
 
 
-def test_without_the_scope_only_messages_that_mention_the_bot_are_pushed(limited: Feishu) -> None:
-    chat_id = limited.group()
-    limited.join(chat_id, name="Juniper")
-    limited.control("POST", "/scopes", {"missing": ["im:message.group_msg"]})
+def test_without_the_scope_only_messages_that_mention_the_bot_are_pushed(fresh: Feishu) -> None:
+    chat_id = fresh.group()
+    fresh.join(chat_id, name="Juniper")
+    fresh.control("POST", "/scopes", {"missing": ["im:message.group_msg"]})
     path = f"/groups/{chat_id}/messages"
-    quiet = limited.control("POST", path, {"text": "hi"})
-    loud = limited.control("POST", path, {"text": "hi", "mention_bot": True})
+    quiet = fresh.control("POST", path, {"text": "hi"})
+    loud = fresh.control("POST", path, {"text": "hi", "mention_bot": True})
     assert (quiet["event_id"], bool(loud["event_id"])) == ("", True)
 
 

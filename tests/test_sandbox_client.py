@@ -8,9 +8,10 @@ from typing import Any
 import pytest
 
 from botconsole.sandbox import SandboxServer
-from tests.test_sandbox_page import CARD, app, page, room, sandbox, visit  # noqa: F401
-from tests.test_sandbox_pushes import App, Person, until
+from tests.sandbox_fixtures import visit
+from tests.sandbox_world import NOTES_CARD, App, Person, until
 
+pytest_plugins = ["tests.sandbox_fixtures"]
 pytestmark = pytest.mark.browser
 
 SEEN = """() => {
@@ -26,234 +27,234 @@ PLACE = """(line) => {
 
 
 @pytest.fixture
-def long_chat(room: tuple[Person, str]) -> tuple[Person, str]:  # noqa: F811
+def long_chat(room: tuple[Person, str]) -> tuple[Person, str]:
     """A thousand messages, every twentieth a card with a form."""
     person, chat_id = room
     world = person.sandbox.world
     sender = world.members(chat_id)[0]["open_id"]
     for number in range(1000):
-        kind = ("interactive", CARD) if number % 20 == 0 else ("text", {"text": f"line {number}"})
+        kind = ("interactive", NOTES_CARD) if number % 20 == 0 else ("text", {"text": f"line {number}"})
         by = (world.config.bot_open_id, "app") if number % 20 == 0 else (sender, "user")
         world.add_message(chat_id, by, kind[0], json.dumps(kind[1]), [], None)
     return person, chat_id
 
 
-def count(page: Any) -> int:  # noqa: F811
-    return int(page.locator("#messages .message").count())
+def count(screen: Any) -> int:
+    return int(screen.locator("#messages .message").count())
 
 
-def settle(page: Any) -> None:  # noqa: F811
+def settle(screen: Any) -> None:
     """The page is at the end of a long chat and looks for it no more."""
-    until(lambda: page.evaluate("document.getElementById('messages').scrollTop > 1000"))
-    page.wait_for_selector("#messages:not([aria-busy])")
+    until(lambda: screen.evaluate("document.getElementById('messages').scrollTop > 1000"))
+    screen.wait_for_selector("#messages:not([aria-busy])")
 
 
 def test_the_newest_messages_come_first_and_older_ones_while_one_scrolls(
     long_chat: tuple[Person, str],
-    page: Any,  # noqa: F811
+    screen: Any,
 ) -> None:
-    page.wait_for_selector("text=line 999")
-    settle(page)
-    assert count(page) == 60
+    screen.wait_for_selector("text=line 999")
+    settle(screen)
+    assert count(screen) == 60
     for _ in range(60):
-        page.evaluate("document.getElementById('messages').scrollTop = 0")
-        if count(page) == 1000:
+        screen.evaluate("document.getElementById('messages').scrollTop = 0")
+        if count(screen) == 1000:
             break
-        page.wait_for_timeout(50)
-    page.wait_for_selector("text=line 1 >> visible=true")
-    assert count(page) == 1000
+        screen.wait_for_timeout(50)
+    screen.wait_for_selector("text=line 1 >> visible=true")
+    assert count(screen) == 1000
 
 
 def test_what_one_reads_stays_where_it_is_when_older_messages_come(
     long_chat: tuple[Person, str],
-    page: Any,  # noqa: F811
+    screen: Any,
 ) -> None:
-    settle(page)
-    page.evaluate("document.getElementById('messages').scrollTop = 640")
-    page.wait_for_timeout(100)
-    line, before = page.evaluate(SEEN)
-    page.evaluate("document.getElementById('messages').scrollTop -= 60")
-    until(lambda: page.evaluate("document.querySelectorAll('#messages .message').length >= 120"))
-    until(lambda: abs(page.evaluate(PLACE, line) - before - 60) <= 2)
+    settle(screen)
+    screen.evaluate("document.getElementById('messages').scrollTop = 640")
+    screen.wait_for_timeout(100)
+    line, before = screen.evaluate(SEEN)
+    screen.evaluate("document.getElementById('messages').scrollTop -= 60")
+    until(lambda: screen.evaluate("document.querySelectorAll('#messages .message').length >= 120"))
+    until(lambda: abs(screen.evaluate(PLACE, line) - before - 60) <= 2)
 
 
 def test_a_card_far_away_leaves_the_page_and_comes_back_with_what_was_typed(
     long_chat: tuple[Person, str],
-    page: Any,  # noqa: F811
+    screen: Any,
 ) -> None:
-    settle(page)
-    page.locator("[name=notes]").last.fill("half a sentence")
-    page.locator("#text").focus()
-    page.evaluate("document.getElementById('messages').scrollTop = 0")
-    until(lambda: page.evaluate("document.querySelectorAll('#messages .message').length >= 120"))
-    page.evaluate("document.getElementById('messages').scrollTop = 0")
-    until(lambda: page.evaluate("![...document.querySelectorAll('[name=notes]')].some((one) => one.value)"))
-    page.evaluate("document.getElementById('messages').scrollTop = 1e9")
-    until(lambda: page.evaluate("[...document.querySelectorAll('[name=notes]')].some((one) => one.value)"))
+    settle(screen)
+    screen.locator("[name=notes]").last.fill("half a sentence")
+    screen.locator("#text").focus()
+    screen.evaluate("document.getElementById('messages').scrollTop = 0")
+    until(lambda: screen.evaluate("document.querySelectorAll('#messages .message').length >= 120"))
+    screen.evaluate("document.getElementById('messages').scrollTop = 0")
+    until(lambda: screen.evaluate("![...document.querySelectorAll('[name=notes]')].some((one) => one.value)"))
+    screen.evaluate("document.getElementById('messages').scrollTop = 1e9")
+    until(lambda: screen.evaluate("[...document.querySelectorAll('[name=notes]')].some((one) => one.value)"))
 
 
 def test_new_messages_are_counted_while_one_reads_older_ones(
     long_chat: tuple[Person, str],
-    page: Any,  # noqa: F811
+    screen: Any,
 ) -> None:
     person, chat_id = long_chat
-    settle(page)
-    page.evaluate("document.getElementById('messages').scrollTop = 700")
+    settle(screen)
+    screen.evaluate("document.getElementById('messages').scrollTop = 700")
     person.post(f"/groups/{chat_id}/messages", {"text": "the newest"})
-    page.wait_for_selector("#to-end:has-text('1 new')")
-    page.click("#to-end")
-    page.wait_for_selector("text=the newest >> visible=true")
-    page.wait_for_selector("#to-end", state="hidden")
+    screen.wait_for_selector("#to-end:has-text('1 new')")
+    screen.click("#to-end")
+    screen.wait_for_selector("text=the newest >> visible=true")
+    screen.wait_for_selector("#to-end", state="hidden")
 
 
 def test_a_change_of_a_message_that_is_not_loaded_is_no_new_message(
     long_chat: tuple[Person, str],
-    page: Any,  # noqa: F811
+    screen: Any,
 ) -> None:
     person, chat_id = long_chat
-    page.wait_for_selector("text=line 999")
+    screen.wait_for_selector("text=line 999")
     oldest = person.http.get(f"/groups/{chat_id}/messages?limit=1000").json()["items"][1]
     person.post(f"/messages/{oldest['message_id']}/reactions", {"emoji_type": "OK"})
     person.post(f"/groups/{chat_id}/messages", {"text": "and now"})
-    page.wait_for_selector("text=and now")
-    assert page.locator(f"#{oldest['message_id']}").count() == 0
+    screen.wait_for_selector("text=and now")
+    assert screen.locator(f"#{oldest['message_id']}").count() == 0
 
 
 def test_a_large_group_is_searched_and_anyone_found_may_act(
-    room: tuple[Person, str],  # noqa: F811
-    page: Any,  # noqa: F811
+    room: tuple[Person, str],
+    screen: Any,
 ) -> None:
     person, chat_id = room
     users = [{"name": f"Colleague {number}"} for number in range(500)]
     person.post(f"/groups/{chat_id}/members", {"users": users})
-    page.wait_for_selector("#member-count:has-text('504')")
-    assert page.locator("#member-list .person").count() == 101
-    page.fill("#member-search", "colleague 499")
-    page.click("#member-list .person:has-text('Colleague 499')")
-    page.fill("#text", "first word")
-    page.press("#text", "Enter")
-    page.wait_for_selector(".message:has-text('Colleague 499') >> text=first word")
+    screen.wait_for_selector("#member-count:has-text('504')")
+    assert screen.locator("#member-list .person").count() == 101
+    screen.fill("#member-search", "colleague 499")
+    screen.click("#member-list .person:has-text('Colleague 499')")
+    screen.fill("#text", "first word")
+    screen.press("#text", "Enter")
+    screen.wait_for_selector(".message:has-text('Colleague 499') >> text=first word")
 
 
 def test_who_is_mentioned_is_chosen_from_a_list(
-    page: Any,  # noqa: F811
-    room: tuple[Person, str],  # noqa: F811
+    screen: Any,
+    room: tuple[Person, str],
 ) -> None:
-    page.click("#text")
-    page.keyboard.type("look @juni")
-    page.wait_for_selector("#mentions li:has-text('Juniper')")
-    page.keyboard.press("Enter")
-    page.keyboard.type("and @")
-    page.wait_for_selector("#mentions li >> nth=2")
-    page.keyboard.press("ArrowDown")
-    page.keyboard.press("ArrowUp")
-    page.keyboard.press("Tab")
-    page.keyboard.press("Enter")
-    page.wait_for_selector(".bubble >> text=look @Juniper and @OpsBot")
+    screen.click("#text")
+    screen.keyboard.type("look @juni")
+    screen.wait_for_selector("#mentions li:has-text('Juniper')")
+    screen.keyboard.press("Enter")
+    screen.keyboard.type("and @")
+    screen.wait_for_selector("#mentions li >> nth=2")
+    screen.keyboard.press("ArrowDown")
+    screen.keyboard.press("ArrowUp")
+    screen.keyboard.press("Tab")
+    screen.keyboard.press("Enter")
+    screen.wait_for_selector(".bubble >> text=look @Juniper and @OpsBot")
     person, _ = room
     pushed = next(push["payload"] for push in person.pushes() if push["type"] == "im.message.receive_v1")
     assert [one["name"] for one in pushed["event"]["message"]["mentions"]] == ["Juniper", "OpsBot"]
 
 
-def test_shift_and_enter_begin_a_line(page: Any) -> None:  # noqa: F811
-    page.click("#text")
-    page.keyboard.type("one")
-    page.keyboard.press("Shift+Enter")
-    page.keyboard.type("two")
-    page.keyboard.press("Enter")
-    assert page.locator(".said").last.inner_text() == "one\ntwo"
+def test_shift_and_enter_begin_a_line(screen: Any) -> None:
+    screen.click("#text")
+    screen.keyboard.type("one")
+    screen.keyboard.press("Shift+Enter")
+    screen.keyboard.type("two")
+    screen.keyboard.press("Enter")
+    assert screen.locator(".said").last.inner_text() == "one\ntwo"
 
 
-def test_the_bots_profile_leads_to_a_conversation_with_it(page: Any, app: App) -> None:  # noqa: F811
-    page.click("#brand")
-    page.wait_for_selector("#bot-lines >> text=cli_test")
-    page.click("#bot-dialog .primary")
-    page.wait_for_selector("#chat-note >> text=direct chat with the bot")
+def test_the_bots_profile_leads_to_a_conversation_with_it(screen: Any, app: App) -> None:
+    screen.click("#brand")
+    screen.wait_for_selector("#bot-lines >> text=cli_test")
+    screen.click("#bot-dialog .primary")
+    screen.wait_for_selector("#chat-note >> text=direct chat with the bot")
     until(lambda: "p2p_chat_create" in app.types)
 
 
 def test_each_switch_is_set_and_ended_from_the_page_and_is_the_one_of_the_http_calls(
-    page: Any,  # noqa: F811
-    room: tuple[Person, str],  # noqa: F811
+    screen: Any,
+    room: tuple[Person, str],
 ) -> None:
     person, _ = room
-    page.click(".tabs [data-tab=platform]")
-    page.wait_for_selector("#fault-kinds button")
+    screen.click(".tabs [data-tab=platform]")
+    screen.wait_for_selector("#fault-kinds button")
     switches = person.http.get("/faults").json()["switches"]
-    assert page.locator("#fault-kinds button").count() == len(switches)
+    assert screen.locator("#fault-kinds button").count() == len(switches)
     for number, effect in enumerate(switches.values()):
-        page.locator("#fault-kinds button").nth(number).click()
-        page.wait_for_selector(f"#fault-kinds button:nth-child({number + 1})[aria-pressed=true]")
+        screen.locator("#fault-kinds button").nth(number).click()
+        screen.wait_for_selector(f"#fault-kinds button:nth-child({number + 1})[aria-pressed=true]")
         items = person.http.get("/faults").json()["items"]
         assert [item | effect == item for item in items] == [True]
-        page.locator("#fault-kinds button").nth(number).click()
-        page.wait_for_selector("#fault-list >> text=No fault is on")
+        screen.locator("#fault-kinds button").nth(number).click()
+        screen.wait_for_selector("#fault-list >> text=No fault is on")
     person.post("/faults", {"switch": "down", "times": 3, "path": "/im/"})
-    page.wait_for_selector("#fault-list >> text=Down")
-    page.wait_for_selector("#fault-list >> text=3 left")
+    screen.wait_for_selector("#fault-list >> text=Down")
+    screen.wait_for_selector("#fault-list >> text=3 left")
 
 
-def test_the_long_connection_is_saved_only_with_a_client(page: Any) -> None:  # noqa: F811
-    page.click(".tabs [data-tab=platform]")
-    page.click("#transport button:has-text('Long connection')")
-    page.wait_for_selector(".toast.error >> text=no client is connected")
-    page.context.pages[0].wrong.clear()  # the browser notes the refusal's 400 itself
+def test_the_long_connection_is_saved_only_with_a_client(screen: Any) -> None:
+    screen.click(".tabs [data-tab=platform]")
+    screen.click("#transport button:has-text('Long connection')")
+    screen.wait_for_selector(".toast.error >> text=no client is connected")
+    screen.context.pages[0].wrong.clear()  # the browser notes the refusal's 400 itself
 
 
 def test_the_platform_tab_shows_calls_and_pushes_and_filters_them(
-    page: Any,  # noqa: F811
-    room: tuple[Person, str],  # noqa: F811
+    screen: Any,
+    room: tuple[Person, str],
 ) -> None:
     person, chat_id = room
-    person.card(chat_id, CARD)
+    person.card(chat_id, NOTES_CARD)
     person.bot("POST", "/im/v9/nothing", {})
     person.post(f"/groups/{chat_id}/members", {"name": "Tansy"})
-    page.click(".tabs [data-tab=platform]")
-    page.wait_for_selector("#calls >> text=unknown to the sandbox")
-    page.wait_for_selector("#limits code:has-text('/im/v1/messages')")
-    page.wait_for_selector("#limits .gauge:has-text('支付值班') >> text=1/5")
-    page.click("#pushes summary:has-text('im.chat.member.user.added_v1')")
-    page.wait_for_selector("#pushes pre >> text=Tansy")
-    page.fill("#calls-filter", "v9")
-    until(lambda: page.evaluate("document.querySelectorAll('#calls .row').length === 1"))
+    screen.click(".tabs [data-tab=platform]")
+    screen.wait_for_selector("#calls >> text=unknown to the sandbox")
+    screen.wait_for_selector("#limits code:has-text('/im/v1/messages')")
+    screen.wait_for_selector("#limits .gauge:has-text('支付值班') >> text=1/5")
+    screen.click("#pushes summary:has-text('im.chat.member.user.added_v1')")
+    screen.wait_for_selector("#pushes pre >> text=Tansy")
+    screen.fill("#calls-filter", "v9")
+    until(lambda: screen.evaluate("document.querySelectorAll('#calls .row').length === 1"))
 
 
 def test_a_scenario_is_played_from_the_page_and_an_own_one_is_recorded(
-    page: Any,  # noqa: F811
+    screen: Any,
     tmp_path: Path,
 ) -> None:
-    page.click(".tabs [data-tab=platform]")
-    page.click("#record")
-    page.wait_for_selector("#record[aria-pressed=true]")
-    page.click(".tabs [data-tab=chats]")
-    page.fill("#text", "recorded words")
-    page.press("#text", "Enter")
-    page.click(".tabs [data-tab=platform]")
-    page.click("#record")
-    with page.expect_download() as download:
-        page.click("#recorded")
+    screen.click(".tabs [data-tab=platform]")
+    screen.click("#record")
+    screen.wait_for_selector("#record[aria-pressed=true]")
+    screen.click(".tabs [data-tab=chats]")
+    screen.fill("#text", "recorded words")
+    screen.press("#text", "Enter")
+    screen.click(".tabs [data-tab=platform]")
+    screen.click("#record")
+    with screen.expect_download() as download:
+        screen.click("#recorded")
     download.value.save_as(tmp_path / "own.yaml")
     assert "recorded words" in (tmp_path / "own.yaml").read_text()
-    page.set_input_files("#scenario-file", tmp_path / "own.yaml")
-    page.wait_for_selector(".toast.success >> text=played to its end")
-    page.click("#scenarios li:has-text('Payment outage drill') button")
-    page.click("#variables-dialog .primary")
-    page.click("#playing button:has-text('Stop')")
-    page.click(".tabs [data-tab=chats]")
-    page.wait_for_selector(".bubble >> nth=1 >> text=recorded words")
+    screen.set_input_files("#scenario-file", tmp_path / "own.yaml")
+    screen.wait_for_selector(".toast.success >> text=played to its end")
+    screen.click("#scenarios li:has-text('Payment outage drill') button")
+    screen.click("#variables-dialog .primary")
+    screen.click("#playing button:has-text('Stop')")
+    screen.click(".tabs [data-tab=chats]")
+    screen.wait_for_selector(".bubble >> nth=1 >> text=recorded words")
 
 
-def test_a_scenario_with_a_mistake_says_where(page: Any, tmp_path: Path) -> None:  # noqa: F811
+def test_a_scenario_with_a_mistake_says_where(screen: Any, tmp_path: Path) -> None:
     (tmp_path / "bad.yaml").write_text("title: t\nsteps:\n  - sya: {in: a}")
-    page.click(".tabs [data-tab=platform]")
-    page.set_input_files("#scenario-file", tmp_path / "bad.yaml")
-    page.wait_for_selector(".toast.error >> text=line 3: a step has no sya; did you mean say?")
-    page.wrong.clear()  # the browser notes the refusal's 400 itself
+    screen.click(".tabs [data-tab=platform]")
+    screen.set_input_files("#scenario-file", tmp_path / "bad.yaml")
+    screen.wait_for_selector(".toast.error >> text=line 3: a step has no sya; did you mean say?")
+    screen.wrong.clear()  # the browser notes the refusal's 400 itself
 
 
 @pytest.fixture(params=["en-US", "zh-CN"])
-def phone(request: pytest.FixtureRequest, browser: Any, sandbox: SandboxServer) -> Iterator[Any]:  # noqa: F811
-    phone = visit(browser, sandbox, request.param, 390)
+def phone(request: pytest.FixtureRequest, browser: Any, seeded: SandboxServer) -> Iterator[Any]:
+    phone = visit(browser, seeded, request.param, 390)
     yield phone
     assert phone.wrong == []
     phone.context.close()

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from botconsole.sandbox import SandboxConfig, SandboxServer
-from tests.test_sandbox_pushes import CARD, KEY, TOKEN, Person, until
+from tests.sandbox_world import CARD, KEY, TOKEN, Person, until
 
 
 class Sample:

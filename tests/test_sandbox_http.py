@@ -3,17 +3,18 @@
 import json
 import sqlite3
 import time
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
 
-from botconsole.sandbox import SandboxServer, push
+from botconsole.sandbox import push
 from botconsole.sandbox.server import create_world
 from botconsole.sandbox.store import Store
-from tests.test_sandbox_pushes import App, Person, settings, until
+from tests.sandbox_world import App, Person, settings, until
+
+pytest_plugins = ["tests.sandbox_fixtures"]
 
 JUNIPER = {"open_id": "ou_juniper", "name": "Juniper"}
 FORM = {
@@ -37,21 +38,6 @@ FORM = {
         ]
     },
 }
-
-
-@pytest.fixture
-def app() -> Iterator[App]:
-    app = App()
-    yield app
-    app.close()
-
-
-@pytest.fixture
-def person(app: App) -> Iterator[Person]:
-    with SandboxServer(settings(app.url)) as sandbox:
-        person = Person(sandbox)
-        yield person
-        person.http.close()
 
 
 @pytest.fixture
@@ -140,8 +126,10 @@ def test_a_conversation_is_opened_with_a_person_one_names(person: Person, app: A
     told = person.post("/conversations", JUNIPER)
     said = person.post(f"/groups/{told['chat_id']}/messages", {"open_id": "ou_juniper", "text": "hi"})
     assert (told["open_id"], len(told["event_ids"])) == ("ou_juniper", 2)
-    until(lambda: said["event_id"] in [body.get("header", {}).get("event_id") for body in app.bodies])
-    assert app.bodies[-1]["event"]["message"]["chat_type"] == "p2p"
+    until(lambda: "im.message.receive_v1" in app.types)
+    pushed = app.bodies[app.types.index("im.message.receive_v1")]
+    assert pushed["header"]["event_id"] == said["event_id"]
+    assert pushed["event"]["message"]["chat_type"] == "p2p"
 
 
 @pytest.mark.parametrize(

@@ -22,7 +22,9 @@ from websockets.sync.client import ClientConnection, connect
 from botconsole.sandbox import SandboxServer, connections, frames
 from botconsole.sandbox.connections import LARGEST_PAYLOAD, MOST_CONNECTIONS
 from botconsole.sandbox.frames import Frame
-from tests.test_sandbox_pushes import CARD, NEW_CARD, App, Person, decrypted, settings, until
+from tests.sandbox_world import CARD, NEW_CARD, App, Person, acting, decrypted, settings, until
+
+pytest_plugins = ["tests.sandbox_fixtures"]
 
 APP = {"AppID": "cli_test", "AppSecret": "s3cret"}
 OK = {"code": 200}
@@ -68,10 +70,8 @@ def bootstrap(sandbox: SandboxServer, body: Any = APP) -> dict:
 
 @pytest.fixture
 def person() -> Iterator[Person]:
-    with SandboxServer(settings(transport="long_connection")) as sandbox:
-        person = Person(sandbox)
+    with acting(settings(transport="long_connection")) as person:
         yield person
-        person.http.close()
 
 
 @pytest.fixture
@@ -388,13 +388,6 @@ def test_events_and_callbacks_go_their_own_ways(app: App) -> None:
         assert pressing(client).headers["type"] == "event"
         client.close()
         person.http.close()
-
-
-@pytest.fixture
-def app() -> Iterator[App]:
-    app = App()
-    yield app
-    app.close()
 
 
 def test_the_chosen_transport_survives_a_restart(app: App, tmp_path: Path) -> None:

@@ -3,38 +3,22 @@
 import base64
 import json
 import sqlite3
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
 
-from botconsole.sandbox import SandboxServer
 from botconsole.sandbox.store import LATER_COLUMNS, Store
-from tests.test_sandbox_pushes import CARD, NEW_CARD, App, Person, settings, until
+from tests.sandbox_world import CARD, NEW_CARD, PNG, App, Person, until
 
-PNG = b"\x89PNG\r\n\x1a\n" + b"\x00\x00\x00\rIHDR" + (8).to_bytes(4, "big") * 2 + b"\x08\x02\x00\x00\x00"
+pytest_plugins = ["tests.sandbox_fixtures"]
+
 SEND = "/im/v1/messages?receive_id_type=chat_id"
 
 
 def encoded(data: bytes) -> str:
     return base64.b64encode(data).decode()
-
-
-@pytest.fixture
-def app() -> Iterator[App]:
-    app = App()
-    yield app
-    app.close()
-
-
-@pytest.fixture
-def person(app: App) -> Iterator[Person]:
-    with SandboxServer(settings(app.url)) as sandbox:
-        person = Person(sandbox)
-        yield person
-        person.http.close()
 
 
 @pytest.fixture

@@ -13,22 +13,9 @@ import pytest
 from botconsole.sandbox import SandboxServer
 from botconsole.sandbox.server import create_world
 from botconsole.sandbox.tokens import TICKET_SECONDS
-from tests.test_sandbox_pushes import App, Person, settings, until
+from tests.sandbox_world import App, Person, settings, until
 
-
-@pytest.fixture
-def app() -> Iterator[App]:
-    app = App()
-    yield app
-    app.close()
-
-
-@pytest.fixture
-def person(app: App) -> Iterator[Person]:
-    with SandboxServer(settings(app.url)) as sandbox:
-        person = Person(sandbox)
-        yield person
-        person.http.close()
+pytest_plugins = ["tests.sandbox_fixtures"]
 
 
 def event(person: Person, event_type: str = "x") -> str:

@@ -11,25 +11,11 @@ from botconsole.sandbox.api import ROUTES, Api
 from botconsole.sandbox.errors import PlatformError
 from botconsole.sandbox.limits import Limits, TooOftenError
 from botconsole.sandbox.world import World
-from tests.test_sandbox_api import APP, BUTTON, CARD_2, PNG, Feishu, second
+from tests.sandbox_world import APP, BUTTON, CARD_2, PNG, Feishu, second
+
+pytest_plugins = ["tests.sandbox_fixtures"]
 
 GROUP_OF = {"set_bot_manager": "true"}
-
-
-@pytest.fixture(scope="module")
-def feishu() -> Iterator[Feishu]:
-    with SandboxServer(SandboxConfig(**APP, port=0, limits=False)) as sandbox:
-        client = Feishu(sandbox)
-        yield client
-        client.http.close()
-
-
-@pytest.fixture
-def fresh() -> Iterator[Feishu]:
-    with SandboxServer(SandboxConfig(**APP, port=0, seed=False)) as sandbox:
-        client = Feishu(sandbox)
-        yield client
-        client.http.close()
 
 
 @pytest.fixture

@@ -10,23 +10,16 @@ from django.core.management import CommandError, call_command
 
 from botconsole.sandbox import SandboxServer
 from botconsole.sandbox.scenario import ScenarioError, read, shipped
+from tests.sandbox_world import App, Person, acting, settings, until
 from tests.test_sandbox_command import free_port, start
-from tests.test_sandbox_pushes import App, Person, settings, until
 
-
-@pytest.fixture
-def app() -> Iterator[App]:
-    app = App()
-    yield app
-    app.close()
+pytest_plugins = ["tests.sandbox_fixtures"]
 
 
 @pytest.fixture
 def person(app: App) -> Iterator[Person]:
-    with SandboxServer(settings(app.url, limits=False)) as sandbox:
-        person = Person(sandbox)
+    with acting(settings(app.url, limits=False)) as person:
         yield person
-        person.http.close()
 
 
 def played(person: Person, seconds: float = 60, **what: object) -> dict:

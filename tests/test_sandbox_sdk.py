@@ -15,9 +15,7 @@ from botconsole.sandbox.api import ROUTES
 from botconsole.sandbox.frames import Frame
 from botconsole.sandbox.oldcards import press_answered, remember_press
 from botconsole.sandbox.webhook import seal
-from tests.test_sandbox_pushes import until
-
-PNG = b"\x89PNG\r\n\x1a\n" + b"\x00\x00\x00\rIHDR" + (8).to_bytes(4, "big") * 2 + b"\x08\x02\x00\x00\x00"
+from tests.sandbox_world import PNG, until
 
 
 @pytest.fixture(scope="module")

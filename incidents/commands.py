@@ -130,8 +130,8 @@ def _is_us(bot: Bot, mention: dict[str, Any]) -> bool:
     return True
 
 
-def obey(event: Event, incident: Incident | None, command: Command) -> str:
-    """Does what the command says and replies; returns a word for the event log."""
+def obey(event: Event, incident: Incident | None, command: Command, *, key: str = "") -> str:
+    """Does what the command says and replies, once for each `key`; returns a word for the event log."""
     with chat.language_of_the_chat():
         try:
             answer = _obey(event, incident, command)
@@ -144,7 +144,7 @@ def obey(event: Event, incident: Incident | None, command: Command) -> str:
         chat_id=event.chat_id,
         message_id=text_at(event.payload, "message.message_id"),
         markup=answer,
-        key=f"answer:{event.bot_id}:{event.dedup_key}",
+        key=key or f"answer:{event.bot_id}:{event.dedup_key}",
         cause=event,
     )
     return f"/{command.name or '?'}"

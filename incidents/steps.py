@@ -11,7 +11,7 @@ from events import outbox
 from events.models import OutboxItem
 from events.words import call_words
 
-from . import chat
+from . import chat, early
 from .models import Incident
 
 # The card can no longer be changed in place: recalled, deleted, older than 14 days.
@@ -57,6 +57,7 @@ def on_chat_created(item: OutboxItem) -> None:
     chat.send_card(incident)
     if item.arguments["name"] != chat.chat_name(incident):
         chat.rename(incident)
+    early.take_up(incident)
 
 
 def _dissolve(incident: Incident, chat_id: str) -> None:
@@ -112,6 +113,9 @@ def on_card_sent(item: OutboxItem) -> None:
         _on_failure(incident, item, _("The card could not be sent: %s"))
         return
     first = not incident.card_message_id
+    if first:
+        early.take_up(incident)  # once more: what was being handled while the chat became known
+        incident.refresh_from_db()
     incident.card_message_id = item.message_id
     incident.save(update_fields=["card_message_id"])
     chat_id, message_id = incident.chat_id, item.message_id

@@ -43,7 +43,7 @@ def replace_mentions(words: str, by_key: Mapping[str, str]) -> str:
 def _content(message: Json) -> Json:
     try:
         content = json.loads(message.get("content") or "{}")
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, RecursionError):
         return {}
     return content if isinstance(content, dict) else {}
 

@@ -538,3 +538,12 @@ def test_somebody_whom_the_owner_must_approve_waits_and_is_added_when_he_joins(
     push(bot, member_joined(("ou_new", "New")))
     person.refresh_from_db()
     assert (person.status, person.error) == ("added", "")
+
+
+def test_a_message_nested_too_deeply_is_an_entry_without_words(
+    incident: Incident, push: Any, bot: Bot
+) -> None:
+    body = message_received(message_id="om_1")
+    body["event"]["message"] |= {"message_type": "post", "content": "[" * 20_000}
+    push(bot, body)
+    assert incident.timeline.get(message_id="om_1").text == "[post]"

@@ -74,8 +74,12 @@ class IncidentQuerySet(models.QuerySet["Incident"]):
     ) -> Incident:
         """An incident of a chat that exists already, for a retrospective; nothing is sent anywhere.
 
+        What the event log has of the chat, from the opening to the resolution where they are given, is its timeline.
         The chat of an incident is not made another one: that one is returned.
         """
+        from .. import early  # it is built on this module
+
+        since, until = fields.get("opened_at"), fields.get("resolved_at")
         Bot.objects.select_for_update(no_key=True).get(pk=bot.pk)  # of two imports of a chat, one waits here
         if known := self.that_had(bot, chat_id):
             return known
@@ -87,6 +91,7 @@ class IncidentQuerySet(models.QuerySet["Incident"]):
         people = {"opened_by": by.name, "opened_by_open_id": by.open_id}
         incident: Incident = self.create(bot=bot, chat_id=chat_id, title=one_line(title), **people, **fields)
         incident.write(TimelineEntry.Kind.IMPORTED, by, text=chat_id)
+        early.take_up_past(incident, since, until)
         return incident
 
     def visible_to(self, user: Reader) -> IncidentQuerySet:

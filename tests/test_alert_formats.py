@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from incidents.alerts import PARSERS, Alert, AlertError, Batch
-from incidents.alerts.alert import digest, kept, severity_of, web_address
+from incidents.alerts.values import digest, kept, severity_of, web_address
 from tests.incident_world import PNG
 
 SAMPLES = Path(__file__).parent / "samples" / "alerts"

@@ -14,26 +14,8 @@ from django.utils.translation import gettext as _
 
 from events.envelope import dig, text_at
 
-from .alert import (
-    DESCRIPTION_LENGTH,
-    FINGERPRINT_LENGTH,
-    NAME_LENGTH,
-    Alert,
-    AlertError,
-    Batch,
-    Json,
-    as_object,
-    digest,
-    each,
-    is_firing,
-    kept,
-    line,
-    moment,
-    picture,
-    severity_of,
-    text,
-    web_address,
-)
+from . import values
+from .alert import Alert, AlertError, Batch, each
 
 # Where labels and annotations say what we look for; the first that is there counts.
 SEVERITY_LABELS = ("severity", "priority", "level")
@@ -52,33 +34,33 @@ def parse(body: Any, *, addresses: Sequence[str] = ADDRESSES, image: str = "") -
     return each(entries, partial(_alert, body=body, addresses=addresses, image=image))
 
 
-def _alert(value: Any, *, body: Json, addresses: Sequence[str], image: str) -> Alert:
-    alert = as_object(value)
-    labels = as_object(alert.get("labels"), "labels")
-    pairs = [f"{text(name, NAME_LENGTH)}: {line(label)}" for name, label in sorted(labels.items())]
-    fingerprint = text(alert.get("fingerprint"), FINGERPRINT_LENGTH) or digest(*pairs)
-    data, warning = picture(dig(alert, image)) if _is_inline(dig(alert, image)) else (b"", "")
+def _alert(value: Any, *, body: values.Json, addresses: Sequence[str], image: str) -> Alert:
+    alert = values.as_object(value)
+    labels = values.as_object(alert.get("labels"), "labels")
+    pairs = [f"{values.name(name)}: {values.line(label)}" for name, label in sorted(labels.items())]
+    fingerprint = values.text(alert.get("fingerprint"), values.FINGERPRINT_LENGTH) or values.digest(*pairs)
+    data, warning = values.picture(dig(alert, image)) if _is_inline(dig(alert, image)) else (b"", "")
     return Alert(
         key=_key(body, text_at(labels, "alertname"), fingerprint),
         fingerprint=fingerprint,
-        firing=is_firing(alert.get("status")),
-        title=line(text_at(alert, *TITLES)) or fingerprint,
-        severity=severity_of(text_at(labels, *SEVERITY_LABELS).strip()),
-        services=tuple(filter(None, (line(labels.get(name), NAME_LENGTH) for name in SERVICE_LABELS))),
-        description=text(text_at(alert, *DESCRIPTIONS) or "\n".join(pairs), DESCRIPTION_LENGTH),
-        url=next(filter(None, (web_address(alert.get(name)) for name in addresses)), ""),
-        starts_at=moment(alert.get("startsAt")),
+        firing=values.is_firing(alert.get("status")),
+        title=values.line(text_at(alert, *TITLES)) or fingerprint,
+        severity=values.severity_of(text_at(labels, *SEVERITY_LABELS).strip()),
+        services=tuple(filter(None, (values.name(labels.get(label)) for label in SERVICE_LABELS))),
+        description=values.description(text_at(alert, *DESCRIPTIONS) or "\n".join(pairs)),
+        url=next(filter(None, (values.web_address(alert.get(name)) for name in addresses)), ""),
+        starts_at=values.moment(alert.get("startsAt")),
         image=data,
-        payload=kept(alert),
+        payload=values.kept(alert),
         warning=warning,
     )
 
 
-def _key(body: Json, name: str, fingerprint: str) -> str:
+def _key(body: values.Json, name: str, fingerprint: str) -> str:
     """What the operator groups by (`group_by`) meets in one incident; ungrouped, what has the same name does."""
     if body.get("groupLabels") and isinstance(group := body.get("groupKey"), str) and group:
-        return digest("group", group)
-    return digest("name", name) if name else digest("fingerprint", fingerprint)
+        return values.digest("group", group)
+    return values.digest("name", name) if name else values.digest("fingerprint", fingerprint)
 
 
 def _is_inline(value: Any) -> bool:

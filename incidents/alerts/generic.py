@@ -8,26 +8,8 @@ from typing import Any
 
 from django.utils.translation import gettext as _
 
-from .alert import (
-    DESCRIPTION_LENGTH,
-    FINGERPRINT_LENGTH,
-    NAME_LENGTH,
-    Alert,
-    AlertError,
-    Batch,
-    Json,
-    as_object,
-    digest,
-    each,
-    is_firing,
-    kept,
-    line,
-    moment,
-    picture,
-    severity_of,
-    text,
-    web_address,
-)
+from . import values
+from .alert import Alert, AlertError, Batch, each
 
 TEXTS = ("title", "severity", "service", "description", "dedup_key", "fingerprint", "url", "starts_at")
 
@@ -37,30 +19,32 @@ def parse(body: Any) -> Batch:
 
 
 def _alert(value: Any) -> Alert:
-    body = as_object(value)
+    body = values.as_object(value)
     words = {name: _text(body, name) for name in TEXTS}
-    title = line(words["title"])
+    title = values.line(words["title"])
     if not title:
         raise AlertError("title", _("A title is needed."))
-    given = words["fingerprint"] or words["dedup_key"] or digest(title, words["service"])
-    image, warning = picture(body.get("image"))
+    given = words["fingerprint"] or words["dedup_key"] or values.digest(title, words["service"])
+    image, warning = values.picture(body.get("image"))
     return Alert(
-        key=digest("key", words["dedup_key"] or given),
-        fingerprint=text(given, FINGERPRINT_LENGTH) if len(given) <= FINGERPRINT_LENGTH else digest(given),
-        firing=is_firing(body.get("status", "firing")),
+        key=values.digest("key", words["dedup_key"] or given),
+        fingerprint=values.text(given, values.FINGERPRINT_LENGTH)
+        if len(given) <= values.FINGERPRINT_LENGTH
+        else values.digest(given),
+        firing=values.is_firing(body.get("status", "firing")),
         title=title,
-        severity=severity_of(words["severity"]),
-        services=tuple(filter(None, (line(words["service"], NAME_LENGTH),))),
-        description=text(words["description"], DESCRIPTION_LENGTH),
-        url=web_address(words["url"]),
-        starts_at=moment(words["starts_at"]),
+        severity=values.severity_of(words["severity"]),
+        services=tuple(filter(None, (values.name(words["service"]),))),
+        description=values.description(words["description"]),
+        url=values.web_address(words["url"]),
+        starts_at=values.moment(words["starts_at"]),
         image=image,
-        payload=kept(body),
+        payload=values.kept(body),
         warning=warning,
     )
 
 
-def _text(body: Json, name: str) -> str:
+def _text(body: values.Json, name: str) -> str:
     """ "" where it is missing or null; AlertError where it is something else than a text."""
     value = body.get(name)
     if value is not None and not isinstance(value, str):

@@ -17,7 +17,7 @@ from events.models import Bot, insert_once
 
 from .. import chat
 from ..alerts import Alert
-from ..alerts.alert import FINGERPRINT_LENGTH, TITLE_LENGTH, URL_LENGTH
+from ..alerts.values import FINGERPRINT_LENGTH, TITLE_LENGTH, URL_LENGTH
 from .actor import Actor, Via
 from .incident import Incident
 from .service import Service, Severity

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from datetime import timedelta
 from typing import Any
 
 from django import forms
@@ -18,6 +18,7 @@ from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 
 from events.adminrows import moment
+from events.age import newest_before
 from events.botadmin import BotAdmin, setup_guide, state_pill, transport_warning
 from events.deaf import deaf_bots
 from events.eventrows import event_marks
@@ -169,8 +170,9 @@ def bot_lines() -> list[BotLine]:
     bots = BotAdmin(Bot, AdminSite()).get_queryset(HttpRequest()).order_by("name")
     failed = watched(Event).filter(status=Event.Status.FAILED)
     unsent = OutboxItem.objects.unfinished()
+    before_today = newest_before(Event, "received_at", now - timedelta(days=1))
     counts = {
-        "today": per_bot(Event.objects.filter(pk__gt=newest_before(now - timedelta(days=1)))),
+        "today": per_bot(Event.objects.filter(pk__gt=before_today)),
         "failed_events": per_bot(failed),
         "unsent": per_bot(unsent),
         "failed_items": per_bot(watched(OutboxItem).filter(status=OutboxItem.Status.FAILED)),
@@ -189,12 +191,6 @@ def watched(model: type[Model]) -> QuerySet[Any]:
     """The newest ROWS_WATCHED rows."""
     newest = model._default_manager.order_by("-pk").values_list("pk", flat=True).first() or 0
     return model._default_manager.filter(pk__gt=newest - ROWS_WATCHED)
-
-
-def newest_before(at: datetime) -> int:
-    """The newest event received before then, found from the new end: received_at has no index, the key has."""
-    older = Event.objects.filter(received_at__lt=at).order_by("-pk").values_list("pk", flat=True)
-    return older.first() or 0
 
 
 def per_bot(rows: QuerySet[Any]) -> dict[int, int]:

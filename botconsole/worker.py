@@ -12,7 +12,7 @@ from django.conf import settings
 from django.db import InterfaceError, OperationalError, close_old_connections, connection
 from django.utils import timezone
 
-from events import doctor, replay
+from events import doctor, reading, replay
 from events.beside import Beside
 from events.deaf import watch
 from events.delivery import Delivery
@@ -20,7 +20,6 @@ from events.dispatch import sweep
 from events.followup import sweep_follow_ups
 from events.models import Heartbeat
 from events.people import ask_wanted
-from events.reading import read_new
 from events.retention import Pruning
 from incidents.exporting import Exporting
 from incidents.models import AlertGroup, Export
@@ -46,6 +45,7 @@ class Worker:
         self._pruning = Pruning()
         self._replays = Beside("replay", replay.is_due, replay.run_due)
         self._doctor = Beside("doctor", doctor.is_due, doctor.run_due)
+        self._reading = Beside("reading", reading.is_due, reading.run_due)
         self.left_behind = False  # whether threads still wait for Feishu although the worker has ended
         self._said_so = 0.0
         self._started_at = timezone.now()
@@ -60,7 +60,7 @@ class Worker:
             "expire": (600, lambda: Export.objects.expire(timezone.now())),
             "replays": (1, self._replays.step),
             "doctor": (1, self._doctor.step),
-            "read": (1, read_new),
+            "reading": (1, self._reading.step),
             "names": (2, lambda: ask_wanted(timezone.now())),
             "prune": (1, lambda: self._pruning.step(timezone.now())),
         }
@@ -87,7 +87,7 @@ class Worker:
             or self._exports.run_due()
             or self._replays.run_due()
             or self._doctor.run_due()
-            or read_new()
+            or self._reading.run_due()
             or ask_wanted(timezone.now())
         ):
             self._wake.wait(self._delivery.sleep_seconds(0.05))
@@ -99,6 +99,7 @@ class Worker:
         self._exports.stop()
         self._replays.stop()
         self._doctor.stop()
+        self._reading.stop()
         self._wake.set()
 
     def _finish(self) -> None:
@@ -117,6 +118,7 @@ class Worker:
         self._exports.close()
         self._replays.close()
         self._doctor.close()
+        self._reading.close()
 
     def _turn(self) -> int:
         """One round of what is due, each guarded for itself, then of delivery; how much that moved."""

@@ -77,7 +77,7 @@ def test_a_bot_that_greets_nobody_is_told_so(operator, bot):
     assert "nobody is greeted" not in text_of(operator)
 
 
-def test_the_home_page_takes_the_same_queries_for_any_number_of_bots_and_events(
+def test_the_home_page_takes_the_same_queries_for_any_number_of_bots_and_one_more_for_twice_the_events(
     operator, bot, make_event, make_item, queries_of
 ):
     make_event(status="failed")
@@ -87,9 +87,12 @@ def test_the_home_page_takes_the_same_queries_for_any_number_of_bots_and_events(
         Bot.objects.create(
             name=f"B{number}", slug=f"b{number}", app_id=f"cli_{number}", verification_token="t"
         )
-        make_event(status="failed")
-        make_item(status="failed")
-    assert queries_of(operator, HOME) == few == 21
+        for _ in range(2):
+            make_event(status="failed")
+            make_item(status="failed")
+    # From 1 event to 11: yesterday's last is found by halving, which takes at most four steps more.
+    assert few == 23
+    assert queries_of(operator, HOME) <= few + 4
 
 
 @pytest.mark.parametrize("label", ["Event log", "Outbox", "Welcome templates", "Bots", "Refused requests"])

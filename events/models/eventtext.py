@@ -10,7 +10,7 @@ from collections.abc import Iterable
 from datetime import datetime
 from typing import ClassVar
 
-from django.db import connection, models
+from django.db import connection, models, transaction
 from django.db.models import BooleanField, Exists, OuterRef, Q
 from django.db.models.expressions import RawSQL
 
@@ -56,7 +56,9 @@ class EventTextQuerySet(models.QuerySet["EventText"]):
 
     def add(self, events: Iterable[Event]) -> None:
         """Makes them searchable; another process may have done so at the same moment."""
-        self.bulk_create([EventText.of(event) for event in events], ignore_conflicts=True)
+        rows = [EventText.of(event) for event in events]  # before SQLite's one writer is kept waiting
+        with transaction.atomic():
+            self.bulk_create(rows, ignore_conflicts=True)
 
     def between(self, above: int | None, below: int | None) -> EventTextQuerySet:
         """Those between two keys (excluded)."""

@@ -29,7 +29,7 @@ from events.outboxadmin import outbox_line
 from events.sending import notices
 from events.sentences import headline
 from events.words import outcome_words
-from incidents.incidentpage import extra_marks, lasted, severity_mark, status_mark
+from incidents.incidentpage import extra_marks, lasted, severity_mark, status_mark, unseen_marks
 from incidents.models import Incident
 from templates.models import WelcomeTemplate
 from templates.starters import make_starters
@@ -222,14 +222,19 @@ def event_line(event: Event, names: Naming) -> dict[str, Any]:
 def unresolved_incidents(user: Any) -> dict[str, Any]:
     """What is broken at this moment, the worst first, and how many there are in all."""
     incidents = Incident.objects.visible_to(user).unresolved()
+    worst = list(incidents.order_by("severity", "-pk")[:INCIDENTS_SHOWN])
+    unseen = unseen_marks(worst)
     lines = [
         {
             "incident": incident,
             "url": reverse("admin:incidents_incident_change", args=[incident.pk]),
-            "marks": [severity_mark(incident), status_mark(incident), *extra_marks(incident)],
+            "marks": [
+                *(severity_mark(incident), status_mark(incident), *extra_marks(incident)),
+                *filter(None, [unseen.get(incident.pk)]),
+            ],
             "lasted": lasted(incident.duration),
         }
-        for incident in incidents.order_by("severity", "-pk")[:INCIDENTS_SHOWN]
+        for incident in worst
     ]
     more = incidents.count() - len(lines) if len(lines) == INCIDENTS_SHOWN else 0
     return {"incidents": lines, "more_incidents": more}

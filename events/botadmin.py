@@ -98,7 +98,10 @@ class BotAdmin(admin.ModelAdmin[Bot]):
                 _("When it goes deaf"),
                 {
                     "fields": ("alarm_chat_id", "alarm_bot"),
-                    "description": _("Every page of the console says so; a chat can be told as well."),
+                    "description": _(
+                        "Every page of the console says so; a chat can be told as well. It is told, too, of"
+                        " incidents for which nobody was called."
+                    ),
                 },
             ),
             (

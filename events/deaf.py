@@ -13,7 +13,7 @@ from django.utils.translation import gettext as _
 
 from .cards import JSON
 from .models import Bot, Connection, Counted, Hearing, Refusal
-from .outbox import plain, send_card, send_text
+from .outbox import alarm, plain, send_card
 from .rhythm import count_new, rhythm_of
 
 log = logging.getLogger(__name__)
@@ -108,17 +108,12 @@ def deaf_bots() -> list[Hearing]:
 
 
 # --- Telling the chat -------------------------------------------------------------------------------------
-def _speaker(bot: Bot) -> Bot:
-    other = bot.alarm_bot
-    return other if other is not None and other.enabled else bot
-
-
 def _tell_once(bot: Bot, hearing: Hearing, now: datetime) -> None:
     if not bot.alarm_chat_id or hearing.told_at is not None or hearing.deaf_since is None:
         return
     hearing.told_at = now
     key = f"deaf:{bot.pk}:{int(hearing.deaf_since.timestamp())}"
-    send_card(_speaker(bot), chat_id=bot.alarm_chat_id, card=alarm_card(bot, hearing), key=key)
+    send_card(bot.alarm_speaker, chat_id=bot.alarm_chat_id, card=alarm_card(bot, hearing), key=key)
 
 
 def _tell_it_is_over(bot: Bot, hearing: Hearing, deaf_since: datetime) -> None:
@@ -129,7 +124,7 @@ def _tell_it_is_over(bot: Bot, hearing: Hearing, deaf_since: datetime) -> None:
         return
     key = f"hears:{bot.pk}:{int(deaf_since.timestamp())}"
     text = _("Bot “%(bot)s” hears again.") % {"bot": bot.name}
-    send_text(_speaker(bot), chat_id=bot.alarm_chat_id, markup=plain(text), key=key)
+    alarm(bot, markup=plain(text), key=key)
 
 
 def alarm_card(bot: Bot, hearing: Hearing) -> JSON:

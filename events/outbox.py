@@ -91,6 +91,13 @@ def send_text(bot: Bot, *, chat_id: str, markup: str, key: str, **row: Any) -> O
     return queue(bot, "send_message", target=chat_id, arguments=arguments, key=key, **row)
 
 
+def alarm(bot: Bot, *, markup: str, key: str, **row: Any) -> OutboxItem | None:
+    """A text to the bot's alarm chat, by whoever speaks there; nothing where it has none."""
+    if not bot.alarm_chat_id:
+        return None
+    return send_text(bot.alarm_speaker, chat_id=bot.alarm_chat_id, markup=markup, key=key, **row)
+
+
 def reply_text(
     bot: Bot, *, chat_id: str, message_id: str, markup: str, key: str, **row: Any
 ) -> OutboxItem | None:

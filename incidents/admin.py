@@ -33,7 +33,8 @@ class ServiceList(ChangeList):
 @admin.register(Service)
 class ServiceAdmin(admin.ModelAdmin[Service]):
     form = ServiceForm
-    list_display = ("name", "severity_now", "first", "second", "members")
+    list_display = ("name", "severity_now", "first", "second", "members", "default")
+    list_select_related = ("default_for",)
     search_fields = ("name", "first_on_call", "second_on_call")
     show_facets = admin.ShowFacets.NEVER
     fields = ServiceForm.Meta.fields
@@ -54,6 +55,14 @@ class ServiceAdmin(admin.ModelAdmin[Service]):
     @admin.display(description=_("further members"))
     def members(self, service: Service) -> int:
         return len(service.member_ids)
+
+    @admin.display(description=_("default for"), ordering="default_for__name")
+    def default(self, service: Service) -> str:
+        return str(service.default_for or "")
+
+    def changelist_view(self, request: HttpRequest, extra_context: Any = None) -> Any:
+        without = Service.objects.bots_without_default()
+        return super().changelist_view(request, {"bots_without_default": without, **(extra_context or {})})
 
     def get_changelist(self, request: HttpRequest, **kwargs: Any) -> type[ChangeList]:
         return ServiceList

@@ -280,7 +280,7 @@ def row(incident: Incident, suffix: str, step: str) -> dict[str, Any]:
 
 def decorate(incident: Incident) -> None:
     """Once a chat: the tab that opens the console, and for P0 the phones."""
-    url = f"{settings.PUBLIC_URL}/admin/incidents/incident/{incident.pk}/change/"
+    url = console_url(incident)
     it = row(incident, _of_this_chat(incident, "tab"), "incident.extra")
     outbox.add_chat_tab(incident.bot, chat_id=incident.chat_id, name=incident.number, url=url, **it)
     buzz(incident)
@@ -328,6 +328,25 @@ def chat_is_gone(incident: Incident, reason: str) -> None:
     if news:
         record(incident, reason)
         go_on_elsewhere(incident)
+
+
+def call_for_help(incident: Incident, suffix: str = "") -> None:
+    """Where only the bot is in the chat, no line there reaches anyone: the bot's alarm chat is told.
+
+    `suffix` tells apart the occasions; on each it is said once.
+    """
+    if not incident.calls_nobody:
+        return
+    with language_of_the_chat():
+        title = "" if incident.private else f" [{incident.severity}] {incident.title}"
+        values = {"incident": f"{incident}{title}", "url": console_url(incident)}
+        said = _("%(incident)s: nobody sees it, only the bot is in its chat. Call people: %(url)s") % values
+    it = row(incident, _of_this_chat(incident, f"nobody{suffix}"), "")
+    outbox.alarm(incident.bot, markup=outbox.plain(said), **it)
+
+
+def console_url(incident: Incident) -> str:
+    return f"{settings.PUBLIC_URL}/admin/incidents/incident/{incident.pk}/change/"
 
 
 def record(incident: Incident, text: str) -> None:

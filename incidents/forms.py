@@ -4,7 +4,7 @@ import re
 import uuid
 from collections.abc import Sequence
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, ClassVar
 
 from django import forms
 from django.core.exceptions import ValidationError
@@ -139,7 +139,8 @@ class IncidentForm(forms.ModelForm[Incident]):
     class Meta:
         model = Incident
         fields = ("bot", "title", "severity", "service", "description", "drill", "private")
-        widgets = {
+        help_texts: ClassVar = {"service": _("Whose people are called. Empty: the bot's default service.")}
+        widgets: ClassVar = {
             "title": forms.TextInput(attrs={"class": "vTextField", "autocomplete": "off"}),
             "description": forms.Textarea(attrs={"rows": 5, "class": "vLargeTextField"}),
         }
@@ -253,4 +254,7 @@ class ServiceForm(forms.ModelForm[Service]):
 
     class Meta:
         model = Service
-        fields = ("name", "severity", "first_on_call", "second_on_call", "member_ids", "resolved_by_alerts")
+        fields = (
+            *("name", "severity", "first_on_call", "second_on_call", "member_ids"),
+            *("default_for", "resolved_by_alerts"),
+        )

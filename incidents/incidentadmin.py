@@ -35,6 +35,7 @@ from .incidentpage import (
     severity_mark,
     state_of,
     status_mark,
+    unseen_marks,
 )
 from .models import FormerChat, Incident, Responder, Service, StepError
 from .names import known_people, leads_of, name_of, who_was_first
@@ -42,16 +43,18 @@ from .preview import preview
 from .verbs import VERBS, VerbForm
 
 CHATS_OFFERED = 50
+PREVIEWED = ("bot", "title", "severity", "service", "description", "drill")
 
 
 class IncidentList(ChangeList):
-    """A page of incidents that know the names of their leads: one query for all of them."""
+    """A page of incidents that know the names of their leads, and who sees them: a query each for all of them."""
 
     def get_results(self, request: HttpRequest) -> None:
         super().get_results(request)
         rows: list[Any] = list(self.result_list)
-        names = leads_of(rows)
+        names, unseen = leads_of(rows), unseen_marks(rows)
         for row in rows:
+            row.unseen = unseen.get(row.pk)
             row.lead_name = name_of(row.lead_open_id, names.get((row.bot_id, row.lead_open_id), ""), {})
         self.result_list = rows
 
@@ -130,6 +133,8 @@ class IncidentAdmin(ReadOnlyAdmin[Incident]):
     @admin.display(description=_("status"), ordering="status")
     def state(self, incident: Incident) -> SafeString:
         marks = [status_mark(incident), *extra_marks(incident)]
+        if unseen := getattr(incident, "unseen", None):
+            marks.append(unseen)
         if incident.chat_gone:
             marks.append(pill("late", gettext("chat is gone")))
         return format_html_join(" ", "{}", ((mark,) for mark in marks))
@@ -252,9 +257,7 @@ class IncidentAdmin(ReadOnlyAdmin[Incident]):
         self, request: HttpRequest, context: dict[str, Any], *args: Any, **kwargs: Any
     ) -> HttpResponse:
         form = context["adminform"].form
-        shown = preview(
-            {name: form[name].value() for name in ("title", "severity", "service", "description", "drill")}
-        )
+        shown = preview({name: form[name].value() for name in PREVIEWED})
         context |= {
             "title": gettext("Open an incident"),
             "preview": shown,

@@ -1,6 +1,6 @@
 """What one incident's page shows: its state in words, its timeline, its people, what is on its way to Feishu."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from datetime import timedelta
 from typing import Any
 from urllib.parse import urlencode
@@ -21,7 +21,7 @@ from events.models import SEEN_LATELY, Heartbeat, OutboxItem
 from events.outboxadmin import outbox_line
 
 from .alertpage import alerts_behind
-from .models import Actor, Incident, Responder, TimelineEntry, Via
+from .models import Actor, Incident, Responder, Service, TimelineEntry, Via
 from .names import name_of, names_for
 from .preview import card_of
 from .verbs import VERBS, VerbForm
@@ -88,6 +88,13 @@ def extra_marks(incident: Incident) -> list[SafeString]:
     return marks
 
 
+def unseen_marks(incidents: Collection[Incident]) -> dict[int, SafeString]:
+    """By key, a mark for those that nobody sees in Feishu; one query for all of them."""
+    alone = Incident.objects.filter(pk__in=[one.pk for one in incidents]).calling_nobody()
+    mark = pill("failed", gettext("nobody called"))
+    return dict.fromkeys(alone.values_list("pk", flat=True), mark) if incidents else {}
+
+
 def lasted(duration: timedelta) -> str:
     """In words, two units at most."""
     now = timezone.now()
@@ -101,12 +108,15 @@ def page_of(
     prefetch_related_objects([incident], "responders")
     timeline = timeline_of(incident, request)
     names = names_for(incident, timeline["page"])
+    alone = incident.calls_nobody
     return {
         "incident": incident,
         "marks": [severity_mark(incident), status_mark(incident), *extra_marks(incident)],
         "lasted": lasted(incident.duration),
         "facts": facts(incident, names),
         "chat_url": chat_url(incident),
+        "calls_nobody": alone,
+        "may_choose_default": alone and _may_choose_default(incident, request.user),
         "verbs": verb_forms(incident, bound) if operates else [],
         "people": [responder_line(one, names) for one in incident.responders.all()],
         "card": mark_safe(card_of(incident, names)),  # draw escapes  # noqa: S308
@@ -115,6 +125,11 @@ def page_of(
         "entries": [entry_line(entry, incident, names) for entry in timeline["page"]],
         **delivery_of(incident, request),
     }
+
+
+def _may_choose_default(incident: Incident, user: Any) -> bool:
+    """Whether a default service would have helped, and this person may name one."""
+    return user.has_perm("incidents.change_service") and Service.objects.default_of(incident.bot) is None
 
 
 def facts(incident: Incident, names: Mapping[str, str]) -> list[tuple[Text, Any]]:

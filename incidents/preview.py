@@ -55,11 +55,19 @@ def unsaved(typed: Mapping[str, Any]) -> Incident:
         pk=newest + 1,  # most likely the number it will get
         title=" ".join(str(typed.get("title") or "").split())[:200] or gettext("What is broken"),
         severity=severity if severity in Severity.values else Severity.P2,
-        service=Service.objects.filter(pk=service).first() if is_key else None,
+        service=Service.objects.filter(pk=service).first() if is_key else _default(typed),
         description=str(typed.get("description") or ""),
         drill=bool(typed.get("drill")),
         image_key="img_preview" if typed.get("image") else "",
         opened_at=timezone.now(),
+    )
+
+
+def _default(typed: Mapping[str, Any]) -> Service | None:
+    bot = str(typed.get("bot") or "")
+    is_key = bot.isascii() and bot.isdigit() and len(bot) < 10
+    return (
+        Service.objects.filter(default_for_id=int(bot)).first() if is_key and not typed.get("drill") else None
     )
 
 

@@ -92,6 +92,7 @@ def _call(incident: Incident, number: int, now: datetime) -> None:
         "Nobody has taken %(incident)s for %(minutes)d minutes. Press the button on the card, or write /ack"
     )
     _say(incident, number, people, said % {"incident": incident, "minutes": minutes}, now)
+    chat.call_for_help(incident, f":{incident.revision}:{number}")
     if people and incident.card_message_id:
         where: dict[str, Any] = {
             "chat_id": incident.chat_id,

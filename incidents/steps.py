@@ -35,6 +35,7 @@ def on_people_found(item: OutboxItem) -> None:
         chat.add_responders(incident)
     else:
         chat.create_chat(incident)
+    chat.call_for_help(incident, f":{item.pk}")
 
 
 def on_chat_created(item: OutboxItem) -> None:
@@ -85,6 +86,7 @@ def on_members_added(item: OutboxItem) -> None:
         why = item.why or _("Feishu does not let the bot add this person")
         people.filter(open_id__in=refused).update(status="failed", error=why)
         chat.record(incident, _("Could not be added: %s") % f"{' '.join(sorted(refused))} ({why})")
+        chat.call_for_help(incident, f":{item.pk}")
     if pending:
         why = _("The group's owner or a manager must approve")
         people.filter(open_id__in=pending).exclude(status="added").update(status="approval", error=why)

@@ -141,6 +141,12 @@ class Bot(models.Model):
         """The request URL to paste into Feishu's developer console."""
         return str(settings.PUBLIC_URL) + reverse("webhook", args=[self.slug])
 
+    @property
+    def alarm_speaker(self) -> Bot:
+        """Who speaks in its alarm chat."""
+        other = self.alarm_bot
+        return other if other is not None and other.enabled else self
+
 
 class RefusalManager(models.Manager["Refusal"]):
     def record(self, bot: Bot, reason: str, remote_address: str) -> None:

@@ -8,7 +8,7 @@ from datetime import datetime, timedelta
 from typing import Any, ClassVar
 
 from django.db import IntegrityError, models, transaction
-from django.db.models import F, Q
+from django.db.models import Exists, F, OuterRef, Q
 from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 
@@ -39,8 +39,13 @@ class IncidentQuerySet(models.QuerySet["Incident"]):
         image: bytes = b"",
         **fields: Any,
     ) -> Incident:
-        """A new incident; its chat follows when the worker comes to it."""
+        """A new incident; its chat follows when the worker comes to it.
+
+        One that names no service is the bot's default service's, unless it is a drill.
+        """
         now = timezone.now()
+        if service is None and not fields.get("drill"):
+            service = Service.objects.default_of(bot)
         incident: Incident = self.create(
             bot=bot,
             title=one_line(title),
@@ -58,6 +63,7 @@ class IncidentQuerySet(models.QuerySet["Incident"]):
             [*(Responder(open_id=one) for one in (service.everyone if service else ())), *responders]
         )
         chat.begin(incident, image)
+        chat.call_for_help(incident)
         return incident
 
     def open_once(self, *, key: uuid.UUID, **fields: Any) -> Incident:
@@ -100,6 +106,14 @@ class IncidentQuerySet(models.QuerySet["Incident"]):
 
     def unresolved(self) -> IncidentQuerySet:
         return self.exclude(status=Incident.Status.RESOLVED)
+
+    def calling_nobody(self) -> IncidentQuerySet:
+        """Those that nobody has taken, with only the bot in the chat as far as we know: nobody sees them there."""
+        reachable = Responder.objects.filter(incident=OuterRef("pk")).exclude(status=Responder.Status.FAILED)
+        kinds = (*TimelineEntry.TRACES, TimelineEntry.Kind.IMPORTED)
+        heard = TimelineEntry.objects.filter(incident=OuterRef("pk"), kind__in=kinds)
+        alone = self.filter(status=Incident.Status.OPEN, drill=False)
+        return alone.exclude(Exists(reachable)).exclude(Exists(heard))
 
     def that_had(self, bot: Bot, chat_id: str) -> Incident | None:
         """The newest incident whose chat it is, or was."""
@@ -193,6 +207,12 @@ class Incident(models.Model):
     def is_muted(self) -> bool:
         quiet = self.muted_until is not None and self.muted_until > timezone.now()
         return quiet and self.status != self.Status.RESOLVED
+
+    @property
+    def calls_nobody(self) -> bool:
+        if self.status != self.Status.OPEN or any(one.status != "failed" for one in self.responders.all()):
+            return False  # without a query, mostly
+        return Incident.objects.filter(pk=self.pk).calling_nobody().exists()
 
     @property
     def duration(self) -> timedelta:

@@ -9,6 +9,7 @@ from django.db import models
 from django.utils.translation import gettext_lazy as _
 
 from events.envelope import ID_LENGTH
+from events.models import Bot
 
 
 class Severity(models.TextChoices):
@@ -24,6 +25,17 @@ class ServiceManager(models.Manager["Service"]):
         found = (self.filter(name__iexact=name).first() for name in names)
         return next((service for service in found if service), None)
 
+    def default_of(self, bot: Bot) -> Service | None:
+        """Whose the bot's incidents are that name no service."""
+        return self.filter(default_for=bot).first()
+
+    def bots_without_default(self) -> list[Bot]:
+        """The enabled bots whose incidents may call nobody."""
+        return list(Bot.objects.filter(enabled=True).exclude(pk__in=self._chosen()).order_by("name"))
+
+    def _chosen(self) -> models.QuerySet[Service, int | None]:
+        return self.exclude(default_for=None).values_list("default_for", flat=True)
+
 
 class Service(models.Model):
     """What can break, and who is called when it does."""
@@ -37,6 +49,16 @@ class Service(models.Model):
         _("default severity"), max_length=2, choices=Severity.choices, default=Severity.P2
     )
     member_ids = models.JSONField(_("further members of the chat"), default=list, blank=True)
+    default_for = models.OneToOneField(
+        Bot,
+        models.SET_NULL,
+        null=True,
+        blank=True,
+        related_name="+",
+        verbose_name=_("default for"),
+        help_text=_("This bot's incidents that name no service (alerts, /incident, the API) are this one's."),
+        error_messages={"unique": _("Another service is this bot's default.")},
+    )
     resolved_by_alerts = models.BooleanField(
         _("resolved by its alerts"),
         default=False,

@@ -29,6 +29,16 @@
     opened.target.querySelector("textarea, select, input:not([type=hidden])")?.focus();
   }, true);
 
+  // A link to a verb's field opens the verb.
+  document.addEventListener("click", (press) => {
+    const link = press.target.closest('a[href^="#id_"]');
+    const step = link && document.querySelector(link.hash)?.closest("details.verb-step");
+    if (!step) return;
+    press.preventDefault();
+    step.open = true;
+    step.scrollIntoView({block: "nearest"});
+  });
+
   // An incident's page stays true while one looks at it; a half-written note is not taken away.
   const ASK_EVERY_MS = 5000;
   let page = document.querySelector("[data-state]");
@@ -93,7 +103,7 @@
   async function refresh() {
     const mine = ++asked;
     const form = new FormData();
-    for (const name of ["title", "severity", "service", "description"]) form.set(name, field(`id_${name}`).value);
+    for (const name of ["bot", "title", "severity", "service", "description"]) form.set(name, field(`id_${name}`).value);
     if (field("id_drill").checked) form.set("drill", "1");
     if (image.files.length) form.set("image", "1");
     const token = document.querySelector("#incident_form [name=csrfmiddlewaretoken]").value;
@@ -134,6 +144,6 @@
     if (!chosen && severities[service.value]) severity.value = severities[service.value];
   });
   for (const name of ["title", "description"]) field(`id_${name}`).addEventListener("input", later);
-  for (const chooser of [severity, service, field("id_drill")]) chooser.addEventListener("change", refresh);
+  for (const chooser of [field("id_bot"), severity, service, field("id_drill")]) chooser.addEventListener("change", refresh);
   image.addEventListener("change", readImage);
 })();

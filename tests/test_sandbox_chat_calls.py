@@ -252,6 +252,12 @@ def test_without_its_scope_a_call_is_99991672_and_names_the_scope(fresh: Feishu)
     ]
 
 
+def test_the_platforms_own_addresses_are_told_page_by_page(fresh: Feishu) -> None:
+    told = fresh.call("GET", "/event/v1/outbound_ip", page_size="50")
+    assert told["data"] == {"ip_list": ["127.0.0.1"], "has_more": False, "page_token": ""}
+    assert fresh.call("GET", "/event/v1/outbound_ip", page_size="51")["code"] == 99992402
+
+
 def test_group_history_needs_its_own_scope_and_conversations_do_not(fresh: Feishu) -> None:
     chat_id = fresh.group()
     p2p = fresh.control("POST", "/conversations", {"name": "Maple"})["chat_id"]

@@ -266,3 +266,60 @@ def test_every_view_says_that_it_is_not_feishu_and_fits_a_phone(phone: Any) -> N
         assert phone.is_visible(".bar b")
         assert "Feishu" in phone.inner_text(".bar b") or "飞书" in phone.inner_text(".bar b")
         assert phone.evaluate("document.documentElement.scrollWidth") <= 390
+
+
+def test_what_was_begun_in_one_chat_is_not_carried_into_another(screen: Any) -> None:
+    screen.fill("#text", "half a sentence")
+    screen.click(".chat:has-text('新人欢迎群')")
+    assert screen.input_value("#text") == ""
+    screen.wait_for_selector(".chat:has-text('支付值班') .last:has-text('[Draft] half a sentence')")
+    screen.click(".chat:has-text('支付值班')")
+    assert screen.input_value("#text") == "half a sentence"
+
+
+def test_escape_lets_go_of_a_reply(screen: Any, room: tuple[Person, str]) -> None:
+    person, chat_id = room
+    person.post(f"/groups/{chat_id}/messages", {"text": "what now?"})
+    line = screen.locator(".message", has_text="what now?")
+    line.hover()
+    line.locator(".acts button", has_text="Reply").click()
+    screen.wait_for_selector("#about >> text=Reply")
+    screen.press("#text", "Escape")
+    screen.wait_for_selector("#about", state="hidden")
+
+
+def test_who_goes_on_talking_is_named_once(screen: Any, room: tuple[Person, str]) -> None:
+    person, chat_id = room
+    first, second = (
+        member["open_id"] for member in person.http.get("/groups").json()["items"][0]["members"][:2]
+    )
+    for open_id, text in ((first, "one"), (first, "two"), (second, "three")):
+        person.post(f"/groups/{chat_id}/messages", {"open_id": open_id, "text": text})
+    screen.wait_for_selector(".message:has-text('three')")
+    assert screen.locator(".message .who >> visible=true").count() == 2
+    assert "goes-on" in screen.locator(".message", has_text="two").get_attribute("class")
+
+
+def test_a_card_that_is_not_shared_is_drawn_as_the_acting_person_sees_it(
+    screen: Any, app: App, room: tuple[Person, str]
+) -> None:
+    person, chat_id = room
+    button = {"tag": "button", "text": {"tag": "plain_text", "content": "Mine"}, "value": {"a": 1}}
+    done = {"elements": [{"tag": "markdown", "content": "done for me"}]}
+    app.answer = json.dumps({"card": {"type": "raw", "data": done}}).encode()
+    person.card(chat_id, {"elements": [{"tag": "action", "actions": [button]}]})
+    screen.click(".card >> text=Mine")
+    screen.wait_for_selector(".card >> text=done for me")
+    screen.click("#member-list .person >> nth=2")
+    screen.wait_for_selector(".card >> text=Mine")
+
+
+def test_a_conversation_that_is_on_the_screen_is_read(screen: Any, seeded: SandboxServer) -> None:
+    screen.click("#new-conversation")
+    screen.click("#conversation-dialog .primary")
+    screen.wait_for_selector("#chat-note >> text=direct chat with the bot")
+    person = Person(seeded)
+    chat_id = person.http.get("/state").json()["chats"][-1]["chat_id"]
+    person.card(chat_id)
+    until(lambda: any(push["type"] == "im.message.message_read_v1" for push in person.pushes()))
+    person.http.close()

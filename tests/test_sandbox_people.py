@@ -392,3 +392,46 @@ def test_a_card_for_one_person_is_an_object_for_a_member_of_an_ordinary_group(
     assert ephemeral(person, chat_id, card=json.dumps(CARD))["code"] == 99992402
     assert ephemeral(person, chat_id, open_id="ou_nobody")["code"] == 230001
     assert ephemeral(person, topics)["code"] == 230001
+
+
+# what is read
+
+
+def test_what_the_bot_wrote_is_read_when_its_conversation_is_opened(person: Person) -> None:
+    told = person.post("/conversations", {"open_id": "ou_Ada", "name": "Ada"})
+    sent = [send(person, told["chat_id"]) for _ in range(2)]
+    read = person.push(person.post("/conversations", {"open_id": "ou_Ada"})["read_event_id"])
+    event = read["payload"]["event"]
+    assert read["type"] == "im.message.message_read_v1"
+    assert (event["message_id_list"], event["reader"]["reader_id"]["open_id"]) == (sent, "ou_Ada")
+    assert len(event["reader"]["read_time"]) == 13
+    assert person.post(f"/groups/{told['chat_id']}/read") == {"event_id": ""}, "it is read once"
+    last = send(person, told["chat_id"])
+    again = person.push(person.post(f"/groups/{told['chat_id']}/read")["event_id"])
+    assert again["payload"]["event"]["message_id_list"] == [last]
+
+
+def test_what_is_read_in_a_group_is_not_told(person: Person, chat_id: str) -> None:
+    send(person, chat_id)
+    assert person.post(f"/groups/{chat_id}/read")["status_code"] == 400
+
+
+# scopes
+
+
+def test_an_event_is_pushed_only_with_one_of_its_scopes(person: Person, chat_id: str) -> None:
+    members = ["im:chat", "im:chat:readonly", "im:chat.members:read"]
+    person.post("/scopes", {"missing": members})
+    assert person.post(f"/groups/{chat_id}/members", {"name": "Carol"})["event_id"] == ""
+    person.post("/scopes", {"missing": members[:2]})
+    assert person.post(f"/groups/{chat_id}/members", {"name": "Dave"})["event_id"]
+
+
+def test_messages_to_the_bot_and_mentions_have_scopes_of_their_own(person: Person, chat_id: str) -> None:
+    p2p = person.post("/conversations", {"open_id": "ou_Ada"})["chat_id"]
+    person.post("/scopes", {"missing": ["im:message.p2p_msg", "im:message.p2p_msg:readonly"]})
+    assert say(person, p2p, text="hi")["event_id"] == ""
+    mentions = ["im:message.group_at_msg", "im:message.group_at_msg:readonly"]
+    person.post("/scopes", {"missing": ["im:message.group_msg", *mentions]})
+    assert say(person, p2p, text="hi")["event_id"]
+    assert say(person, chat_id, text="hi", mention_bot=True)["event_id"] == ""

@@ -377,6 +377,9 @@ def people_by_sdk(lark: Any, client: Any) -> Iterator[Any]:
     body = made(v3.BatchGetIdUserRequestBody, emails=["ada@sandbox.example"])
     yield client.contact.v3.user.batch_get_id(made(v3.BatchGetIdUserRequest, request_body=body))
     yield generic(lark, client, "/bot/v3/info")
+    addresses = client.event.v1.outbound_ip.list(lark.api.event.v1.ListOutboundIpRequest.builder().build())
+    assert addresses.data.ip_list == ["127.0.0.1"]
+    yield addresses
 
 
 def tokens_by_sdk(lark: Any, client: Any, sandbox: SandboxServer) -> Iterator[Any]:

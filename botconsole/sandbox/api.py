@@ -10,6 +10,7 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from botconsole.sandbox import (
+    addresses,
     buzz,
     chats,
     history,
@@ -68,6 +69,7 @@ ROUTES: tuple[Api, ...] = (
     Api("POST", "/auth/v3/app_access_token", tokens.store_app_access_token, top_level=True, open=True),
     Api("POST", "/auth/v3/tenant_access_token", tokens.store_tenant_access_token, top_level=True, open=True),
     Api("GET", "/bot/v3/info", people.bot_info, top_level=True),
+    Api("GET", "/event/v1/outbound_ip", addresses.outbound_ip, scopes=("event:ip_list",)),
     Api("GET", "/contact/v3/users/{user_id}", people.get_user, scopes=("contact:contact.base:readonly",)),
     Api("POST", "/contact/v3/users/batch_get_id", people.batch_get_id, scopes=("contact:user.id:readonly",)),
     Api("POST", "/im/v1/images", images.upload, scopes=("im:resource", "im:resource:upload")),

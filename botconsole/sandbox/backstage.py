@@ -11,9 +11,11 @@ from botconsole.sandbox.doings import Json, Wanted, WrongError
 from botconsole.sandbox.faults import SWITCHES
 from botconsole.sandbox.push import TRANSPORTS
 from botconsole.sandbox.seed import seed
+from botconsole.sandbox.webhook import Webhook
 from botconsole.sandbox.world import World
 
 WHAT = ("events", "callbacks")
+OLD_CALLBACKS = "old_callbacks"
 
 
 def number(request: Request, name: str, default: int) -> int:
@@ -47,7 +49,7 @@ async def push_event(world: World, request: Request, wanted: Wanted) -> Json:
     event_type = wanted.text("event_type")
     if not event_type:
         raise WrongError("event_type is required")
-    return {"event_id": world.push(event_type, wanted.mapping("event"), wanted.mapping("header"))}
+    return {"event_id": world.push_any(event_type, wanted.mapping("event"), wanted.mapping("header"))}
 
 
 async def faults(world: World, request: Request, wanted: Wanted) -> Json:
@@ -76,31 +78,40 @@ async def set_clock(world: World, request: Request, wanted: Wanted) -> Json:
     return doings.set_clock(world, wanted)
 
 
-def _which(wanted: Wanted) -> list[str]:
+def _which(wanted: Wanted, known: tuple[str, ...] = WHAT) -> list[str]:
     """What a setting is for: events, callbacks or (by default) both."""
     which = wanted.texts("which") or list(WHAT)
-    if unknown := set(which) - set(WHAT):
-        raise WrongError(f"which has no {', '.join(sorted(unknown))}; it has {', '.join(WHAT)}")
+    if unknown := set(which) - set(known):
+        raise WrongError(f"which has no {', '.join(sorted(unknown))}; it has {', '.join(known)}")
     return which
 
 
 async def set_webhook(world: World, request: Request, wanted: Wanted) -> Json:
     """Saves a request URL only if it answers the challenge, as Feishu does; one for callbacks alone by `which`."""
-    url, which = wanted.text("url"), _which(wanted)
-    if not url.startswith(("http://", "https://")):
-        raise WrongError("the URL must begin with http:// or https://")
-    if reason := await world.pusher.challenge(url):
-        raise WrongError(f"the URL was not saved: {reason}")
+    url, which = wanted.text("url"), _which(wanted, (*WHAT, OLD_CALLBACKS))
     webhook = world.pusher.webhook
+    if not url and which == [OLD_CALLBACKS]:
+        webhook.old_callback_url = ""  # an app need not have one
+    elif not url.startswith(("http://", "https://")):
+        raise WrongError("the URL must begin with http:// or https://")
+    elif reason := await world.pusher.challenge(url):
+        raise WrongError(f"the URL was not saved: {reason}")
+    else:
+        _save(webhook, url, which)
+    world.changes.publish("state")
+    own = {"callback_url": webhook.callback_url, "old_callback_url": webhook.old_callback_url}
+    return {"url": webhook.url, **{name: saved for name, saved in own.items() if saved}}
+
+
+def _save(webhook: Webhook, url: str, which: list[str]) -> None:
+    """Callbacks go where events go, unless they have been given a URL of their own."""
+    if OLD_CALLBACKS in which:
+        webhook.old_callback_url = url
     if "events" in which:
-        # callbacks go where events go, unless they have been given a URL of their own
         webhook.callback_url = "" if "callbacks" in which else webhook.callback_url or webhook.url
         webhook.url = url
-    else:
+    elif "callbacks" in which:
         webhook.callback_url = url
-    world.changes.publish("state")
-    told: Json = {"url": webhook.url}
-    return told | {"callback_url": webhook.callback_url} if webhook.callback_url else told
 
 
 async def set_scopes(world: World, request: Request, wanted: Wanted) -> Json:

@@ -53,7 +53,7 @@ COMPONENTS = MappingProxyType(
         "overflow": _words("options value " + _INPUT),
         "select_static": _words("type options initial_option initial_index value " + _INPUT),
         "multi_select_static": _words("type options selected_values value " + _INPUT),
-        "select_person": _words("type options initial_option value " + _INPUT),
+        "select_person": _words("type options initial_option initial_user value " + _INPUT),
         "multi_select_person": _words("type options selected_values value " + _INPUT),
         "date_picker": _words("initial_date value " + _INPUT),
         "picker_time": _words("initial_time value " + _INPUT),

@@ -14,7 +14,8 @@ from botconsole.sandbox import backstage, chats, doings, saying, view
 from botconsole.sandbox.backstage import number
 from botconsole.sandbox.doings import Json, Wanted, WrongError
 from botconsole.sandbox.faults import FaultError
-from botconsole.sandbox.press import PressError, press
+from botconsole.sandbox.fields import PressError
+from botconsole.sandbox.press import press
 from botconsole.sandbox.resources import served
 from botconsole.sandbox.seed import fresh_name
 from botconsole.sandbox.world import World
@@ -155,6 +156,7 @@ async def messages(world: World, request: Request, wanted: Wanted) -> Json:
         number(request, "limit", 500),
         message,
         request.query_params.get("locale") or "zh_cn",
+        request.query_params.get("open_id") or "",
     )
     return view.messages_view(world, chat["chat_id"], asked)
 
@@ -164,7 +166,12 @@ async def say(world: World, request: Request, wanted: Wanted) -> Json:
 
 
 async def conversation(world: World, request: Request, wanted: Wanted) -> Json:
-    return doings.enter_conversation(world, wanted)
+    told = doings.enter_conversation(world, wanted)
+    return {**told, "read_event_id": saying.read(world, world.must_chat(told["chat_id"]))}
+
+
+async def read(world: World, request: Request, wanted: Wanted) -> Json:
+    return {"event_id": saying.read(world, world.must_chat(request.path_params["chat_id"]))}
 
 
 async def press_element(world: World, request: Request, wanted: Wanted) -> Json:
@@ -221,6 +228,7 @@ TABLE: tuple[tuple[str, str, Handler], ...] = (
     ("POST", "/groups/{chat_id}/leave", leave),
     ("GET", "/groups/{chat_id}/messages", messages),
     ("POST", "/groups/{chat_id}/messages", say),
+    ("POST", "/groups/{chat_id}/read", read),
     ("POST", "/conversations", conversation),
     ("POST", "/messages/{message_id}/press", press_element),
     ("PATCH", "/messages/{message_id}", edit),

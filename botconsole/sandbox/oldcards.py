@@ -57,7 +57,10 @@ def update(world: World, call: Call) -> Json:
         raise PlatformError(100000)
     _check_card(world, card, json.loads(message["content"]))
     world.store.run("UPDATE presses SET uses = uses + 1 WHERE token = ?", token)
-    world.change_message(message, content=content, updated=1)
+    if open_ids:
+        world.show_to(message, content, open_ids)
+    else:
+        world.change_message(message, content=content, updated=1)
     return {}
 
 
@@ -70,7 +73,7 @@ def _check_open_ids(world: World, card: Json, open_ids: Any) -> None:
     good = isinstance(open_ids, list) and all(
         isinstance(one, str) and world.person(one) is not None for one in open_ids
     )
-    if is_second_schema(card) or not good:
+    if is_second_schema(card) or is_shared(card) or not good:
         raise PlatformError(200320)
 
 

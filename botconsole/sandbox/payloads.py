@@ -153,6 +153,12 @@ def reaction_event(message_id: str, person: Row, emoji_type: str, action_ms: int
     }
 
 
+def read_event(config: SandboxConfig, person: Row, message_ids: list[str], read_ms: int) -> Json:
+    """im.message.message_read_v1: a person read what the bot had written into their conversation."""
+    reader = {"reader_id": person_ids(person), "read_time": str(read_ms), "tenant_key": config.tenant_key}
+    return {"reader": reader, "message_id_list": message_ids}
+
+
 def recalled_event(message: Row, recall_type: str) -> Json:
     """im.message.recalled_v1; who recalled it is told only as a kind."""
     return {
@@ -198,4 +204,17 @@ def press_event(config: SandboxConfig, message: Row, person: Row, token: str, ac
             "open_message_id": message["message_id"],
             "open_chat_id": message["chat_id"],
         },
+    }
+
+
+def old_press(config: SandboxConfig, message: Row, person: Row, token: str, action: Json) -> Json:
+    """card.action.trigger_v1: no envelope, everything in one object."""
+    return {
+        "open_id": person["open_id"],
+        "user_id": person["user_id"],
+        "tenant_key": config.tenant_key,
+        "open_message_id": message["message_id"],
+        "open_chat_id": message["chat_id"],
+        "token": token,
+        "action": action,
     }

@@ -4,7 +4,7 @@ from typing import Any
 
 from botconsole.sandbox.call import Call, invalid
 from botconsole.sandbox.errors import PlatformError
-from botconsole.sandbox.scopes import USER_IDS
+from botconsole.sandbox.grants import USER_IDS
 from botconsole.sandbox.store import Row
 from botconsole.sandbox.world import World
 

@@ -12,7 +12,8 @@ from urllib.parse import urlsplit
 from botconsole.sandbox import chats, doings, saying
 from botconsole.sandbox.doings import Json, Wanted, WrongError
 from botconsole.sandbox.faults import FaultError
-from botconsole.sandbox.press import PressError, find_element, press
+from botconsole.sandbox.fields import PressError
+from botconsole.sandbox.press import find_element, press
 from botconsole.sandbox.scenario import Scenario, Step, filled
 from botconsole.sandbox.store import Row
 from botconsole.sandbox.view import summary

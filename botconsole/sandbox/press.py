@@ -2,13 +2,16 @@
 
 import json
 import secrets
+from dataclasses import dataclass
 from typing import Any
 
-from botconsole.sandbox import payloads
-from botconsole.sandbox.cardrules import is_second_schema, walk
+from botconsole.sandbox import fields, payloads
+from botconsole.sandbox.cardrules import is_second_schema, is_shared, walk
 from botconsole.sandbox.content import rules
 from botconsole.sandbox.errors import PlatformError
+from botconsole.sandbox.fields import PressError
 from botconsole.sandbox.oldcards import press_answered, remember_press
+from botconsole.sandbox.push import OLD
 from botconsole.sandbox.store import Row, new_id
 from botconsole.sandbox.webhook import Answer
 from botconsole.sandbox.world import World
@@ -36,10 +39,29 @@ NO_ANSWER = {
     "the URL is wrong": 200345,
 }
 TOAST_KINDS = ("info", "success", "error", "warning")
+PARTS_OF_A_CARD = {"schema", "config", "card_link", "header", "elements", "i18n_elements", "body"}
 
 
-class PressError(ValueError):
-    """The client would not even have offered this press."""
+@dataclass(frozen=True, slots=True)
+class Pressed:
+    """Who pressed what: the card as that person sees it, the token and `event.action`."""
+
+    message: Row
+    person: Row
+    card: Json
+    token: str
+    action: Json
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What became of one callback: the client's code (0 is good), the answer, the card in it."""
+
+    event_id: str
+    answer: Answer
+    code: int
+    said: Json
+    card: Json | None
 
 
 def find_element(card: Json, element: str) -> Json | None:
@@ -103,70 +125,110 @@ def _pressed_element(card: Json, wanted: Json) -> Json | None:
     return next((part for part in parts if value and callback_value(part) == value), None)
 
 
-def _check_form(card: Json, element: Json | None, form_value: Any) -> None:
-    """The client sends no form whose required fields are empty."""
-    if element is None or not isinstance(form_value, dict):
-        return
-    for _, form in walk(card):
-        if form.get("tag") == "form" and any(node is element for _, node in walk(form)):
-            for _, node in walk(form):
-                if (
-                    node.get("required") is True
-                    and node is not element
-                    and not form_value.get(str(node.get("name")))
-                ):
-                    raise PressError(f"{node.get('name')} is required")
-
-
 async def press(world: World, message: Row, person: Row, wanted: Json) -> Json:
-    """Calls the app back and tells `{status, client_code, message, answer, http_status, ms, event_id}`."""
+    """Calls the app back and tells `{status, client_code, message, answer, http_status, ms, event_id, event_ids}`."""
+    card, action = _pressed(world, message, person, wanted)
+    token = f"c-{secrets.token_hex(20)}"
+    remember_press(world, token, message["message_id"])
+    pressed = Pressed(message, person, card, token, action)
+    told = [await _outcome(world, pressed, way) for way in world.pusher.callbacks]
+    if any(one.answer.status == 200 for one in told):
+        press_answered(world, token)
+    good = [one for one in told if not one.code]  # one success of two is enough
+    best = next((one for one in good if one.card is not None), good[0] if good else told[0])
+    if not best.code and best.card is not None:
+        _replace(world, pressed, json.dumps(best.card, ensure_ascii=False))
+    return {
+        "status": "failed" if best.code else "ok",
+        "client_code": best.code or None,
+        "message": CLIENT_TEXTS.get(best.code, ""),
+        "answer": best.said,
+        "http_status": best.answer.status,
+        "ms": best.answer.ms,
+        "event_id": best.event_id,
+        "event_ids": [one.event_id for one in told],
+    }
+
+
+def _pressed(world: World, message: Row, person: Row, wanted: Json) -> tuple[Json, Json]:
+    """The card as this person sees it and `event.action`, unless the client would not offer the press."""
     if message["msg_type"] != "interactive" or message["deleted"]:
         raise PressError("this message has no card")
     if message["only_for"] not in ("", person["open_id"]):
         raise PressError("only the person it is for sees this card")
-    card = json.loads(message["content"])
+    if world.must_chat(message["chat_id"])["status"] != "normal":
+        raise PressError("the chat is dissolved")
+    card = json.loads(world.seen_by(message, person["open_id"]))
     element = _pressed_element(card, wanted)
     if wanted.get("element") and element is None and "value" not in wanted:
         raise PressError(f"the card has no element {wanted['element']}")
-    if (element or {}).get("disabled") is True:
+    if element is None:
+        return card, _action(None, wanted)
+    if element.get("disabled") is True:
         raise PressError("this element is disabled")
-    _check_form(card, element, wanted.get("form_value"))
-    token, event_id = f"c-{secrets.token_hex(20)}", new_id("ev")
-    event = world.told(payloads.press_event(world.config, message, person, token, _action(element, wanted)))
-    remember_press(world, token, message["message_id"])
-    answer = await world.pusher.call_back(event_id, "card.action.trigger", event)
-    if answer.status == 200:
-        press_answered(world, token)
-    code, said = judge(world, card, answer)
-    if not code and "card" in said:
-        content = json.dumps(said["card"]["data"], ensure_ascii=False)
-        world.change_message(world.must_message(message["message_id"]), content=content, updated=1)
-    return {
-        "status": "failed" if code else "ok",
-        "client_code": code or None,
-        "message": CLIENT_TEXTS.get(code, ""),
-        "answer": said,
-        "http_status": answer.status,
-        "ms": answer.ms,
-        "event_id": event_id,
-    }
+    fields.check_choice(element, wanted)
+    given = wanted.get("form_value")
+    if given is not None and not isinstance(given, dict):
+        raise PressError("form_value must be an object")
+    filled = fields.form_value(card, element, given)
+    return card, _action(element, wanted if filled is None else {**wanted, "form_value": filled})
 
 
-def judge(world: World, card: Json, answer: Answer) -> tuple[int, Json]:
-    """The client's error code (0 if all is well) and the answer as JSON."""
+def _replace(world: World, pressed: Pressed, content: str) -> None:
+    """A shared card changes for all, one of 1.0 that is not shared only for who pressed it."""
+    if is_shared(json.loads(pressed.message["content"])):
+        message = world.must_message(pressed.message["message_id"])
+        world.change_message(message, content=content, updated=1)
+    else:
+        world.show_to(pressed.message, content, [pressed.person["open_id"]])
+
+
+async def _outcome(world: World, pressed: Pressed, way: str) -> Outcome:
+    """One callback, the new or the old one, and what the client makes of the answer."""
+    event_id, config = new_id("ev"), world.config
+    message, person, token, action = pressed.message, pressed.person, pressed.token, pressed.action
+    if way == OLD:
+        old = payloads.old_press(config, message, person, token, action)
+        answer = await world.pusher.call_back_old(event_id, world.told(old))
+        code, said, card = judge_old(world, pressed.card, answer)
+    else:
+        event = world.told(payloads.press_event(config, message, person, token, action))
+        answer = await world.pusher.call_back(event_id, "card.action.trigger", event)
+        code, said = judge(world, pressed.card, answer)
+        card = said["card"]["data"] if not code and "card" in said else None
+    return Outcome(event_id, answer, code, said, card)
+
+
+def _read(answer: Answer) -> tuple[int, Json]:
+    """The answer as JSON, and the client's error code if it is none, or came with an error."""
     if answer.status is None:
         return NO_ANSWER.get(answer.error, 200080), {}
     try:
         said = json.loads(answer.body) if answer.body.strip() else {}
     except (ValueError, RecursionError):
         said = None
+    told = said if isinstance(said, dict) else {}
     if answer.status != 200:
-        return 200671, said if isinstance(said, dict) else {}
-    if not isinstance(said, dict) or not _toast_is_good(said.get("toast")):
-        return 200672, said if isinstance(said, dict) else {}
+        return 200671, told
+    return (0 if isinstance(said, dict) else 200672), told
+
+
+def judge(world: World, card: Json, answer: Answer) -> tuple[int, Json]:
+    """The client's error code (0 if all is well) and the answer as JSON."""
+    code, said = _read(answer)
+    if code or not _toast_is_good(said.get("toast")):
+        return code or 200672, said
     if said.get("card") is None:
         return 0, {key: value for key, value in said.items() if key != "card"}
     return _judge_card(world, card, said["card"]), said
+
+
+def judge_old(world: World, card: Json, answer: Answer) -> tuple[int, Json, Json | None]:
+    """The same of an old callback, whose answer is the whole new card, or nothing of one."""
+    code, said = _read(answer)
+    if code or not PARTS_OF_A_CARD & said.keys():
+        return code, said, None
+    return _judge_card(world, card, {"type": "raw", "data": said}), said, said
 
 
 def _toast_is_good(toast: Any) -> bool:

@@ -14,7 +14,7 @@ from botconsole.sandbox.config import SandboxConfig
 from botconsole.sandbox.connections import Connections
 from botconsole.sandbox.faults import Fault, Faults
 from botconsole.sandbox.store import Row, Store
-from botconsole.sandbox.webhook import Answer, Webhook, encrypt, seal
+from botconsole.sandbox.webhook import Answer, Webhook, encrypt, seal, seal_old
 
 RETRY_SECONDS = (15, 300, 3600, 21600)
 AT_ONCE = 32
@@ -23,6 +23,7 @@ SHOWN_BYTES = 2000  # of each answer
 HELD_SECONDS = 1.0  # how long an event waits for another one to overtake it
 WEBHOOK, LONG_CONNECTION = "webhook", "long_connection"
 TRANSPORTS = (WEBHOOK, LONG_CONNECTION)
+NEW, OLD = "card.action.trigger", "card.action.trigger_v1"
 ADDING = ("reorder", "microseconds", "two_message_ids")  # switches that act when an event is queued
 SENDING = ("no_ack", "duplicate", "fragment_bytes", "encrypted_frames")  # ... and when it is delivered
 PRESSING = ("card_frames", "fragment_bytes", "encrypted_frames")
@@ -280,6 +281,22 @@ class Pusher:
         result = answer.error or answer.status
         self._config.echo(f"sandbox  push {event_type} {event_id} -> {result} in {answer.ms} ms")
 
+    @property
+    def callbacks(self) -> list[str]:
+        """Which card callbacks the app has configured; both are called then. Without any the new one fails."""
+        old = [OLD] if self.webhook.old_callback_url else []
+        new = (
+            self._transports["callbacks"] == LONG_CONNECTION or self.webhook_url or self.webhook.callback_url
+        )
+        return [NEW, *old] if new else old or [NEW]
+
+    async def call_back_old(self, event_id: str, payload: Json) -> Answer:
+        """The old callback: by HTTP only, flat, never encrypted, signed another way."""
+        body, headers = seal_old(self._config, payload)
+        answer = await self.webhook.post(body, headers, url=self.webhook.old_callback_url)
+        self._called(event_id, OLD, payload, answer, body=body, headers=json.dumps(headers))
+        return answer
+
     async def call_back(self, event_id: str, event_type: str, event: Json) -> Answer:
         """A card callback: synchronous, within 3 s, never retried; its time is in microseconds."""
         stamp = {"create_time": str(wall_ms() * 1000)}
@@ -295,10 +312,14 @@ class Pusher:
             answer = await self.webhook.post(body, headers, url=url)
         else:
             answer = Answer(None, 0, error="no webhook")
+        self._called(event_id, event_type, payload, answer, **columns)
+        return answer
+
+    def _called(self, event_id: str, event_type: str, payload: Json, answer: Answer, **columns: Any) -> None:
+        """Lists a callback and what became of it."""
         state = "acked" if answer.status == 200 else "gone"
         self._insert(event_id, event_type, payload, state=state, tries=json.dumps([_try(answer)]), **columns)
         self._say(event_type, event_id, answer)
-        return answer
 
     async def _by_frame(self, text: bytes, fault: Fault | None, kind: str = "event") -> Answer:
         """Over the long connection: plain, unless a switch says otherwise."""

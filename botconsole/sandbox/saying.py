@@ -157,6 +157,24 @@ def _post(world: World, chat: Row, wanted: Wanted) -> tuple[str, list[Json]]:
 _CONTENT = {"text": _text, "image": _image, "file": _file, "post": _post}
 
 
+def read(world: World, chat: Row) -> str:
+    """The person of a conversation has read it; pushed once for all that the bot wrote since the last time."""
+    if chat["mode"] != "p2p":
+        raise WrongError("only what is read in a conversation with the bot is told to it")
+    rows = world.store.rows(
+        "SELECT number, message_id FROM messages WHERE chat_id = ? AND sender_type = 'app' AND deleted = 0"
+        " AND number > ? ORDER BY number",
+        chat["chat_id"],
+        chat["read_number"],
+    )
+    if not rows:
+        return ""
+    world.store.run("UPDATE chats SET read_number = ? WHERE chat_id = ?", rows[-1]["number"], chat["chat_id"])
+    ids = [row["message_id"] for row in rows]
+    event = payloads.read_event(world.config, world.must_person(chat["person"]), ids, wall_ms())
+    return world.push("im.message.message_read_v1", event)
+
+
 def _own(world: World, message: Row, open_id: str) -> Row:
     """The sender, who must be `open_id` if that is given."""
     if message["sender_type"] != "user" or (open_id and message["sender_id"] != open_id):

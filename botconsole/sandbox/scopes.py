@@ -3,17 +3,17 @@
 from typing import Any
 
 from botconsole.sandbox.errors import PlatformError
+from botconsole.sandbox.grants import GROUP_MESSAGES, TO_THE_BOT, WITH_A_MENTION, granted
 from botconsole.sandbox.store import Row
 from botconsole.sandbox.world import World
 
-GROUP_MESSAGES, AS_OWNER = "im:message.group_msg", "im:chat:operate_as_owner"
-USER_IDS = "contact:user.employee_id:readonly"
+AS_OWNER = "im:chat:operate_as_owner"
 
 
 def need(world: World, *scopes: str, code: int = 99991672) -> None:
     """One of `scopes` must be granted; which ones would do stands in `error.permission_violations`."""
     missing = world.missing_scopes
-    if scopes and all(scope in missing for scope in scopes):
+    if not granted(scopes, missing):
         violations = [{"type": "action_scope_required", "subject": scope} for scope in scopes]
         raise PlatformError(code, f"ext=scopes: {', '.join(scopes)}", permission_violations=violations)
 
@@ -25,11 +25,14 @@ def may_read(world: World, chat: Row) -> None:
 
 
 def hears(world: World, chat: Row, mentions: list[dict[str, Any]]) -> bool:
-    """Whether a message is pushed: without the scope, of a group only what mentions the bot."""
+    """Whether a message is pushed: conversations, mentions and all the rest of a group have a scope each."""
     if not chat["bot_in"]:
         return False
+    missing = world.missing_scopes
+    if chat["mode"] == "p2p":
+        return granted(TO_THE_BOT, missing)
     mentioned = any(one["id"] == world.config.bot_open_id for one in mentions)
-    return chat["mode"] == "p2p" or mentioned or GROUP_MESSAGES not in world.missing_scopes
+    return GROUP_MESSAGES not in missing or (mentioned and granted(WITH_A_MENTION, missing))
 
 
 def is_owner(world: World, chat: Row) -> bool:

@@ -54,6 +54,8 @@ CREATE TABLE IF NOT EXISTS reactions (
     message_id TEXT NOT NULL, open_id TEXT NOT NULL, emoji_type TEXT NOT NULL,
     PRIMARY KEY (message_id, open_id, emoji_type));
 CREATE TABLE IF NOT EXISTS files (file_key TEXT PRIMARY KEY, name TEXT NOT NULL, data BLOB NOT NULL);
+CREATE TABLE IF NOT EXISTS versions (
+    message_id TEXT NOT NULL, open_id TEXT NOT NULL, content TEXT NOT NULL, PRIMARY KEY (message_id, open_id));
 CREATE TABLE IF NOT EXISTS presses (
     token TEXT PRIMARY KEY, message_id TEXT NOT NULL, at REAL NOT NULL, answered INTEGER NOT NULL DEFAULT 0,
     uses INTEGER NOT NULL DEFAULT 0);
@@ -67,6 +69,7 @@ LATER_COLUMNS = (
     ("pushes", "before", "TEXT NOT NULL DEFAULT ''"),
     ("people", "resigned", "INTEGER NOT NULL DEFAULT 0"),
     ("people", "other_open_id", "TEXT NOT NULL DEFAULT ''"),
+    ("chats", "read_number", "INTEGER NOT NULL DEFAULT 0"),
 )
 WORLD = (
     "people",
@@ -82,6 +85,7 @@ WORLD = (
     "uuids",
     "images",
     "files",
+    "versions",
     "presses",
     "pushes",
 )

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from botconsole.sandbox import posts, tabs
+from botconsole.sandbox.cardrules import is_shared
 from botconsole.sandbox.faults import SWITCHES
 from botconsole.sandbox.push import push_view
 from botconsole.sandbox.store import Row
@@ -48,6 +49,7 @@ def chat_view(world: World, chat: Row, names: dict[str, str], most: int = -1) ->
         "members": [person_view(one) for one in members],
         "member_count": 1 if person else world.member_count(chat["chat_id"]),
         "last": summary(last, names) if last else "",
+        "last_by": sender_name(world, last, names) if last else "",
         "last_at": last["create_ms"] if last else 0,
         "number": chat["number"],
         "managers": [one["open_id"] for one in world.managers(chat["chat_id"])],
@@ -78,6 +80,12 @@ def _notice(world: World, chat: Row, names: dict[str, str]) -> Json | None:
         chat["chat_id"],
     )
     return {"message_id": message["message_id"], "text": summary(message, names)} if message else None
+
+
+def sender_name(world: World, message: Row, names: dict[str, str]) -> str:
+    """Who wrote a message, as people know them."""
+    by_app = message["sender_type"] == "app"
+    return world.config.app_name if by_app else names.get(message["sender_id"], message["sender_id"])
 
 
 def summary(message: Row, names: dict[str, str]) -> str:
@@ -153,11 +161,11 @@ def _part(message: Row, one: Json) -> str:
     return f"<b>{text}</b>" if "bold" in (one.get("style") or []) else text
 
 
-def message_view(world: World, message: Row, names: dict[str, str], locale: str = "zh_cn") -> Json:
-    """A message with its content parsed, and drawn."""
-    content = json.loads(message["content"])
-    by_app = message["sender_type"] == "app"
-    name = world.config.app_name if by_app else names.get(message["sender_id"], message["sender_id"])
+def message_view(
+    world: World, message: Row, names: dict[str, str], locale: str = "zh_cn", open_id: str = ""
+) -> Json:
+    """A message with its content parsed, and drawn; a card that is not shared as this person sees it."""
+    content, name = json.loads(world.seen_by(message, open_id)), sender_name(world, message, names)
     return {
         "message_id": message["message_id"],
         "sender": {"id": message["sender_id"], "name": name, "type": message["sender_type"]},
@@ -173,6 +181,7 @@ def message_view(world: World, message: Row, names: dict[str, str], locale: str 
         "in_thread": bool(message["in_thread"]),
         "parent": _parent(world, message, names),
         "only_for": names.get(message["only_for"], ""),
+        "differs": message["msg_type"] == "interactive" and not is_shared(json.loads(message["content"])),
         "pinned": _pinned(world, message),
         "buzzed": _buzzed(world, message, names),
         "reactions": _reactions(world, message, names),
@@ -186,9 +195,7 @@ def _parent(world: World, message: Row, names: dict[str, str]) -> Json | None:
     parent = world.message(message["parent_id"]) if message["parent_id"] else None
     if parent is None:
         return None
-    by_app = parent["sender_type"] == "app"
-    name = world.config.app_name if by_app else names.get(parent["sender_id"], parent["sender_id"])
-    return {"name": name, "text": summary(parent, names)}
+    return {"name": sender_name(world, parent, names), "text": summary(parent, names)}
 
 
 def _pinned(world: World, message: Row) -> bool:
@@ -217,12 +224,13 @@ def _reactions(world: World, message: Row, names: dict[str, str]) -> list[Json]:
 
 @dataclass(frozen=True, slots=True)
 class Asked:
-    """Which messages of a chat: at most `limit`, changed after a revision, older than a message."""
+    """Which messages of a chat: at most `limit`, changed after a revision, older than a message; as who sees them."""
 
     since: int = 0
     limit: int = 500
     before: Row | None = None
     locale: str = "zh_cn"
+    open_id: str = ""
 
 
 def messages_view(world: World, chat_id: str, asked: Asked) -> Json:
@@ -240,7 +248,7 @@ def messages_view(world: World, chat_id: str, asked: Asked) -> Json:
     )
     told, names = rows[: asked.limit], world.names()
     return {
-        "items": [message_view(world, row, names, asked.locale) for row in reversed(told)],
+        "items": [message_view(world, row, names, asked.locale, asked.open_id) for row in reversed(told)],
         "revision": max([asked.since, *(row["revision"] for row in told)]),
         "has_more": len(rows) > asked.limit,
     }

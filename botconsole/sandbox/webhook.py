@@ -55,13 +55,27 @@ def seal(config: SandboxConfig, payload: dict[str, Any], sign: bool = True) -> t
     return body, headers
 
 
+def seal_old(config: SandboxConfig, payload: dict[str, Any]) -> tuple[bytes, dict[str, str]]:
+    """The bytes and headers of an old card callback: plain, signed by SHA-1 with the verification token."""
+    body = json.dumps(payload, ensure_ascii=False).encode()
+    stamp, nonce = str(int(time.time())), secrets.token_hex(8)
+    signed = hashlib.sha1(f"{stamp}{nonce}{config.verification_token}".encode() + body).hexdigest()  # noqa: S324 (Feishu's choice)
+    return body, {
+        "Content-Type": "application/json;charset=utf-8",
+        "User-Agent": "feishu-sandbox",
+        "X-Lark-Request-Timestamp": stamp,
+        "X-Lark-Request-Nonce": nonce,
+        "X-Lark-Signature": signed,
+    }
+
+
 class Webhook:
-    """The request URL (card callbacks may have one of their own), and the connections to it."""
+    """The request URL (new and old card callbacks may have one of their own), and the connections to it."""
 
     def __init__(self, config: SandboxConfig) -> None:
         self._config = config
         self._poster = Poster()
-        self.url, self.callback_url = config.webhook_url, ""
+        self.url, self.callback_url, self.old_callback_url = config.webhook_url, "", ""
 
     def close(self) -> None:
         self._poster.close()

@@ -11,6 +11,7 @@ from botconsole.sandbox.changes import Changes
 from botconsole.sandbox.clock import Clock, wall_ms
 from botconsole.sandbox.config import SandboxConfig
 from botconsole.sandbox.faults import Faults
+from botconsole.sandbox.grants import OF_EVENTS, USER_IDS, granted
 from botconsole.sandbox.limits import Limits
 from botconsole.sandbox.push import Pusher
 from botconsole.sandbox.store import Row, Store, new_id
@@ -44,10 +45,17 @@ class World:
 
     def told(self, event: Json) -> Json:
         """The event as this app gets it: without the scope for them no user_id is in it."""
-        missing = "contact:user.employee_id:readonly" in self.missing_scopes
+        missing = USER_IDS in self.missing_scopes
         return payloads.without_user_ids(event) if missing else event
 
-    def push(self, event_type: str, event: Json, header: Json | None = None) -> str:
+    def push(self, event_type: str, event: Json) -> str:
+        """Answers the event's id, '' if the app lacks the scope for such events."""
+        if not granted(OF_EVENTS.get(event_type, ()), self.missing_scopes):
+            return ""
+        return self.push_any(event_type, event)
+
+    def push_any(self, event_type: str, event: Json, header: Json | None = None) -> str:
+        """Whatever the scopes say; `header` overrides single keys."""
         event_id = str((header or {}).get("event_id") or new_id("ev"))
         payload = payloads.envelope(self.config, event_id, event_type, self.told(event), header)
         self.pusher.add(event_id, event_type, payload)
@@ -262,6 +270,8 @@ class World:
         self.changes.publish(message["chat_id"], "state")
 
     def change_message(self, message: Row, **columns: Any) -> Row:
+        if "content" in columns:
+            self.store.run("DELETE FROM versions WHERE message_id = ?", message["message_id"])
         columns |= {"update_ms": wall_ms(), "revision": self.store.next_number("revision")}
         sets = ", ".join(f"{name} = ?" for name in columns)
         self.store.run(
@@ -271,6 +281,25 @@ class World:
         )
         self.changes.publish(message["chat_id"])
         return self.must_message(message["message_id"])
+
+    def show_to(self, message: Row, content: str, people: list[str]) -> None:
+        """Replaces a card for these people only: one of 1.0 that is not shared is everybody's own."""
+        self.store.many(
+            "INSERT OR REPLACE INTO versions VALUES (?, ?, ?)",
+            [(message["message_id"], open_id, content) for open_id in people],
+        )
+        self.touch(message["message_id"])
+
+    def seen_by(self, message: Row, open_id: str) -> str:
+        """The content of a message as this person sees it."""
+        if not open_id or message["msg_type"] != "interactive":
+            return str(message["content"])
+        own = self.store.row(
+            "SELECT content FROM versions WHERE message_id = ? AND open_id = ?",
+            message["message_id"],
+            open_id,
+        )
+        return str(own["content"] if own else message["content"])
 
     def mention(self, number: int, open_id: str) -> Json:
         """A mention as it is kept; events and answers each shape it their way."""

@@ -2,10 +2,10 @@
 import * as composer from "./composer.js";
 import * as history from "./history.js";
 import * as members from "./members.js";
-import { drawTops, markOwn } from "./messages.js";
+import { drawTops } from "./messages.js";
 import { wire } from "./press.js";
 import * as profile from "./profile.js";
-import { $, ask, attempt, avatar, call, clockTime, confirm, make } from "./tools.js";
+import { $, ask, attempt, avatar, call, confirm, listTime, make } from "./tools.js";
 import { word } from "./words.js";
 
 let state = null;
@@ -37,7 +37,7 @@ function draw() {
 function choose(id, look = true) {
   if (look) document.body.dataset.view = "talk";
   if (id === history.openChat()) return history.toEnd();
-  composer.clear();
+  composer.turnTo(id);
   history.open(id);
   draw();
 }
@@ -54,9 +54,16 @@ function drawList() {
         avatar(chat.name || "群"),
         make("span", { class: "about" },
           make("span", { class: "name" }, chat.name || chat.chat_id),
-          make("span", { class: "last" }, chat.status !== "normal" ? word("dissolved") : chat.last || peopleOf(chat))),
-        make("span", { class: "when" }, chat.last_at ? make("time", {}, clockTime(chat.last_at)) : "", isNew ? make("span", { class: "dot", "aria-label": word("unread") }) : "")));
+          make("span", { class: "last" }, ...lastOf(chat))),
+        make("span", { class: "when" }, chat.last_at ? make("time", {}, listTime(chat.last_at)) : "", isNew ? make("span", { class: "dot", "aria-label": word("unread") }) : "")));
   }));
+}
+
+function lastOf(chat) {
+  if (chat.status !== "normal") return [word("dissolved")];
+  const draft = chat.chat_id === history.openChat() ? "" : composer.draft(chat.chat_id);
+  if (draft) return [make("b", { class: "draft" }, word("draft")), draft];
+  return [chat.last ? `${chat.mode === "p2p" ? "" : `${chat.last_by}: `}${chat.last}` : peopleOf(chat)];
 }
 
 const peopleOf = (chat) => (chat.mode === "p2p" ? word("p2p") : word("people_count", { n: chat.member_count }));
@@ -133,5 +140,5 @@ export function start() {
   };
   for (const [id, doing] of Object.entries(does)) $(id).addEventListener("click", doing);
   $("conversation-person").addEventListener("change", (event) => { $("conversation-new").hidden = Boolean(event.target.value); });
-  $("act-as").addEventListener("change", () => markOwn(composer.who(), opened()));
+  $("act-as").addEventListener("change", history.seenBy);
 }

@@ -7,6 +7,8 @@ let chatId = () => "";
 let mentionsBot = false;
 let about = null; // { kind: "reply" | "edit", id, label }
 
+const drafts = new Map(); // chat_id -> what was begun there and not sent
+
 export const who = () => $("act-as").value;
 
 export function clear() {
@@ -14,6 +16,19 @@ export function clear() {
   about = null;
   draw();
 }
+
+// Another chat is opened: what was begun in this one stays there.
+export function turnTo(id) {
+  const left = chatId();
+  if (about?.kind === "edit") clear();
+  drafts.set(left, $("text").value);
+  about = null;
+  $("text").value = drafts.get(id) || "";
+  grow();
+  draw();
+}
+
+export const draft = (id) => (drafts.get(id) || "").trim();
 
 export function draw() {
   const bar = $("about");
@@ -66,8 +81,9 @@ function grow() {
   field.rows = Math.min(6, field.value.split("\n").length);
 }
 
-// Enter sends, Shift+Enter begins a line; an input method's own Enter does neither.
+// Enter sends, Shift+Enter begins a line, Escape lets go of a reply or change; an input method's own keys do neither.
 function typed(event) {
+  if (event.key === "Escape" && about && !event.isComposing) return clear();
   if (event.key !== "Enter" || event.shiftKey || event.isComposing) return;
   event.preventDefault();
   $("composer").requestSubmit();

@@ -5,6 +5,7 @@ import { current, word } from "./words.js";
 
 const PAGE = 60;
 const NEAR = 600; // pixels from the top at which older messages are fetched, from the end at which one follows
+const TOGETHER = 300_000; // milliseconds within which messages of one person stand under one name
 let chat = "";
 let revision = 0;
 let newest = 0;
@@ -58,6 +59,7 @@ export function start(looks) {
     $("messages").addEventListener(hand, stay, { passive: true });
   }
   $("to-end").addEventListener("click", () => toEnd());
+  document.addEventListener("visibilitychange", read);
 }
 
 export function open(id) {
@@ -87,8 +89,9 @@ export const refresh = merged(async () => {
   const asked = chat;
   const language = locale();
   const isFirst = !revision;
-  const told = await call("GET", `/groups/${asked}/messages?since=${revision}&limit=${isFirst ? PAGE : 500}&locale=${language}`);
-  if (asked !== chat || language !== locale()) return refresh();
+  const viewer = look.who();
+  const told = await call("GET", `/groups/${asked}/messages?since=${revision}&limit=${isFirst ? PAGE : 500}&locale=${language}&open_id=${encodeURIComponent(viewer)}`);
+  if (asked !== chat || language !== locale() || viewer !== look.who()) return refresh();
   if (!isFirst && told.has_more) {
     clear(); // too much changed at once to be told apart
     return refresh();
@@ -101,12 +104,26 @@ export const refresh = merged(async () => {
   draw(told.items, isFirst);
 });
 
+// Another person acts: cards that everyone has an own version of are drawn anew.
+export function seenBy() {
+  markOwn(look.who(), look.chatOf(chat));
+  if (!$("messages").querySelector("[data-differs]")) return;
+  clear();
+  refresh();
+}
+
+// What the bot wrote into a conversation is read once it is on the screen; the app is told, as by Feishu.
+function read() {
+  const seen = !document.hidden && $("messages").offsetParent !== null;
+  if (seen && look.chatOf(chat)?.mode === "p2p" && $("messages").querySelector(".by-bot")) call("POST", `/groups/${chat}/read`).catch(() => {});
+}
+
 // Older ones go above what is on the screen, which stays where it is.
 async function older() {
   if (!hasMore || fetching) return;
   fetching = true;
   const asked = chat;
-  const told = await attempt(() => call("GET", `/groups/${asked}/messages?before=${oldest}&limit=${PAGE}&locale=${locale()}`));
+  const told = await attempt(() => call("GET", `/groups/${asked}/messages?before=${oldest}&limit=${PAGE}&locale=${locale()}&open_id=${encodeURIComponent(look.who())}`));
   fetching = false;
   if (!told || asked !== chat || !told.items.length) return;
   hasMore = told.has_more;
@@ -162,17 +179,23 @@ function draw(items, isFirst) {
   separate(list);
   if (!list.children.length) list.append(make("li", { class: "empty" }, word(look.chatOf(chat)?.mode === "p2p" ? "empty_p2p" : "empty_chat")));
   markOwn(look.who(), look.chatOf(chat));
+  if (items.some((item) => item.sender.type === "app")) read();
   if (follows && (isFirst || items.length)) toEnd();
   else if (fresh.length) tellUnread(unread + fresh.length);
 }
 
-// A line with the date above the first message of each day.
+// A line with the date above the first message of each day; who goes on talking is not named again.
 function separate(list) {
   for (const line of list.querySelectorAll(".day")) line.remove();
   let day = "";
+  let before = null;
   for (const line of [...list.children]) {
     const its = line.dataset.at ? dayOf(Number(line.dataset.at)) : day;
     if (its !== day) line.before(make("li", { class: "day" }, its));
+    line.classList.toggle("goes-on", its === day && goesOn(before, line));
     day = its;
+    before = line;
   }
 }
+
+const goesOn = (before, line) => Boolean(before?.dataset.sender) && before.dataset.sender === line.dataset.sender && line.dataset.at - before.dataset.at < TOGETHER;

@@ -11,18 +11,18 @@ const shown = (type) => EMOJI[type] || type;
 // `acts`: who() answers the open_id that acts, reply(item) and edit(item, text) fill the composer.
 export function messageLine(item, acts) {
   const isBot = item.sender.type === "app";
+  const told = marks(item);
   if (item.deleted) return make("li", { id: item.message_id, class: "gone", "data-at": item.create_time }, `${item.sender.name} ${word("recalled")}`);
   const content = make("div", { class: item.msg_type === "interactive" ? "card" : "bubble" });
   content.innerHTML = item.html; // drawn and escaped by the server
-  return make("li", { id: item.message_id, class: isBot ? "message by-bot" : "message", "data-message": item.message_id, "data-sender": item.sender.id, "data-kind": item.msg_type, "data-at": item.create_time },
+  return make("li", { id: item.message_id, class: isBot ? "message by-bot" : "message", "data-message": item.message_id, "data-sender": item.sender.id, "data-kind": item.msg_type, "data-at": item.create_time, ...(item.differs ? { "data-differs": "" } : {}) },
     isBot ? make("button", { type: "button", class: "face", onclick: showBot, "aria-label": word("profile") }, avatar(item.sender.name, true)) : avatar(item.sender.name),
     make("div", { class: "body" },
-      make("div", { class: "who" },
+      make("div", { class: told.length ? "who marked" : "who" },
         make("span", { class: "name" }, item.sender.name),
         isBot ? make("span", { class: "badge" }, word("bot")) : "",
-        make("time", {}, clockTime(item.create_time)),
-        item.updated ? make("span", { class: "edited" }, word("edited")) : "",
-        ...marks(item)),
+        make("time", { title: new Date(item.create_time).toLocaleString(document.documentElement.lang) }, clockTime(item.create_time)),
+        ...told),
       item.parent ? make("button", { type: "button", class: "quote", onclick: () => goTo(item.parent_id) }, `${item.parent.name}: ${item.parent.text}`) : "",
       content,
       reactions(item, acts)),
@@ -31,6 +31,7 @@ export function messageLine(item, acts) {
 
 function marks(item) {
   const told = [];
+  if (item.updated) told.push(make("span", { class: "edited" }, word("edited")));
   if (item.only_for) told.push(make("span", { class: "badge plain" }, word("only_for", { name: item.only_for })));
   if (item.thread_id) told.push(make("span", { class: "badge plain" }, word("thread")));
   if (item.pinned) told.push(make("span", { class: "badge" }, word("pinned")));

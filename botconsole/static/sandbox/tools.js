@@ -52,6 +52,13 @@ export function clockTime(milliseconds, seconds = false) {
   return at.toLocaleString(document.documentElement.lang, options);
 }
 
+// In the list at the left: the time of today, the day of anything older.
+export function listTime(milliseconds) {
+  const at = new Date(milliseconds);
+  if (at.toDateString() === new Date().toDateString()) return clockTime(milliseconds);
+  return at.toLocaleDateString(document.documentElement.lang, { month: "2-digit", day: "2-digit" });
+}
+
 export function dayOf(milliseconds) {
   const at = new Date(milliseconds);
   if (at.toDateString() === new Date().toDateString()) return word("today");

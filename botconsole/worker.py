@@ -106,9 +106,9 @@ class Worker:
         """Records the calls in flight, for some seconds; what Feishu then still owes is left to another worker."""
         deadline = time.monotonic() + FINISH_SECONDS
         while self._delivery.busy and time.monotonic() < deadline:
-            self._guarded(lambda: self._delivery.step(take_more=False))
-            self._wake.wait(0.1)
-            self._wake.clear()
+            if not self._guarded(lambda: self._delivery.step(take_more=False)):
+                self._wake.wait(0.1)
+                self._wake.clear()
         self.left_behind = self._delivery.busy
         if self.left_behind:
             self._guarded(self._delivery.give_up)

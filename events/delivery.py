@@ -32,6 +32,7 @@ RENEW_SECONDS = lanes.LEASE.total_seconds() / 3
 RECLAIM_SECONDS = 1.0
 TIDY_SECONDS = 30.0
 ASTRAY_SECONDS = 600.0  # for lost rows while others wait; as soon as none does, they are looked for at once
+COLLECT_SECONDS = 0.2  # answers are recorded for so long before what is urgent gets its turn again
 THROTTLED_SECONDS = 0.03  # how soon to look again when a limit is all that something waits for
 BOTS_SECONDS = 0.25  # how soon a bot that is paused, or resumed, is known to be
 
@@ -67,7 +68,8 @@ class Delivery:
         """How long nothing can be done unless something happens."""
         if not self._throttled:
             return at_most
-        return min(at_most, max(0.001, self._throttled[0] - time.monotonic()))
+        until = max(self._throttled[0], self._next.get("take", 0))
+        return min(at_most, max(0.001, until - time.monotonic()))
 
     def step(self, *, take_more: bool = True) -> int:
         """Records what has come back and starts what is due; returns how many rows moved."""
@@ -135,7 +137,8 @@ class Delivery:
             lanes.tidy(now)
         if self._is_time_for("astray", ASTRAY_SECONDS):
             lanes.find_astray()
-        lanes.line_up(now)
+        if lanes.line_up(now):
+            self._again_in(THROTTLED_SECONDS)  # there may be more
 
     def _take_group(self, priority: int, bot_id: int, call: str) -> int:
         now, urgent, state = clock.now(), is_urgent(priority), self._circuits[bot_id]
@@ -212,7 +215,10 @@ class Delivery:
     # --- Recording what has come back ------------------------------------------------------------------------
     def _collect(self) -> int:
         done = [future for future in self._in_flight if future.done()]
-        for future in done:
+        until = time.monotonic() + COLLECT_SECONDS
+        for number, future in enumerate(done):
+            if time.monotonic() > until:
+                return number
             item, outcome = self._in_flight[future], future.result()
             try:
                 plan = record(item, outcome, random.random())  # noqa: S311

@@ -24,7 +24,7 @@ log = logging.getLogger(__name__)
 Answered = Mapping[str, Sequence[float]]  # Lane.answered
 
 LEASE = timedelta(seconds=30)
-LINED_UP_AT_ONCE = 500
+LINED_UP_AT_ONCE = 100  # so few that what is urgent does not wait long for them
 TIDIED_AT_ONCE = 10_000
 LOST = "the worker stopped during this try"
 MOST_LOST_TRIES = 10  # a row that ends every worker that takes it must not do so for ever
@@ -64,15 +64,19 @@ def new_rows() -> QuerySet[OutboxItem]:
 
 
 def line_up(now: datetime) -> int:
-    """Puts rows that were queued (or queued once more) into their lanes; how many."""
+    """Puts rows that were queued (or queued once more) into their lanes; how many it found to do, 0 at the end.
+
+    Rows whose lane somebody holds are left for the next time: what is urgent waits for nobody.
+    """
     new = new_rows()
-    targets = set(new.values_list("bot", "target")[:LINED_UP_AT_ONCE])
-    if not targets:  # on SQLite, a transaction takes the one place of a writer
+    found = list(new.values_list("pk", "bot", "target")[:LINED_UP_AT_ONCE])
+    if not found:  # on SQLite, a transaction takes the one place of a writer
         return 0
     with transaction.atomic():
-        _hold(_lanes_to(targets))
-        found = list(new.select_for_update(skip_locked=True)[:LINED_UP_AT_ONCE])
-        items = [item for item in found if (item.bot_id, item.target) in targets]
+        held = _held_by_others({(bot_id, target) for _, bot_id, target in found})
+        keys = [key for key, *target in found if tuple(target) not in held]
+        needed = new.only("bot", "target", "call", "priority", "next_attempt_at", "first_attempt_at")
+        items = list(needed.filter(pk__in=keys).select_for_update(skip_locked=True))
         lanes: dict[tuple[int, str], list[OutboxItem]] = defaultdict(list)
         for item in sorted(items, key=lambda item: item.pk):
             lanes[item.bot_id, item.target].append(item)
@@ -83,7 +87,14 @@ def line_up(now: datetime) -> int:
         OutboxItem.objects.filter(pk__in=[item.pk for item in items]).update(
             lined_up=True, next_attempt_at=Case(never_tried, default=F("next_attempt_at"))
         )
-    return len(items)
+    return len(found)
+
+
+def _held_by_others(targets: Collection[tuple[int, str]]) -> set[tuple[int, str]]:
+    """Locks the lanes to these (bot, target) until the transaction ends; gives those that somebody else holds."""
+    lanes = _lanes_to(targets).values_list("bot", "target")
+    ours = set(lanes.select_for_update(skip_locked=True))
+    return set(lanes) - ours
 
 
 def _lanes_to(targets: Collection[tuple[int, str]]) -> QuerySet[Lane]:
@@ -117,10 +128,8 @@ def reclaim(now: datetime) -> int:
     if not found:
         return 0
     with transaction.atomic():
-        # Lanes before rows, as everywhere: a lane that is locked is being recorded at this moment.
-        lanes = _lanes_to(found).values_list("bot", "target")
-        free = set(lanes.select_for_update(skip_locked=True))
-        held = set(lanes) - free
+        # Lanes before rows, as everywhere: one that is held is being recorded at this moment.
+        held = _held_by_others(found)
         items = [
             item
             for item in lost.order_by("leased_until").select_for_update(skip_locked=True)[:200]

@@ -9,8 +9,8 @@ Feishu counts the call, the limit holds, however late a thread runs. All times i
 import math
 import time
 from collections import deque
-from collections.abc import Callable
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, fields
 from datetime import timedelta, timezone
 from typing import Any
 
@@ -26,12 +26,10 @@ MINUTE = 60 + TOKENS_LIVE_SECONDS + 0.5  # and may take half a second to be coun
 BUCKET_SECONDS = 0.25  # grants within that are written as one
 SHARE_SECONDS = 4.0
 GIVE_BACK_AFTER_SECONDS = 1.0
-# While a minute's calls are used up and none becomes free, so many a second are kept back for what is urgent.
-KEPT_FOR_URGENT_PER_SECOND = 2
-# When all that waits fits into the minute, it may go out; the last calls are kept back for what is urgent a while
-# longer, for so much of the time that the whole burst took.
-KEPT_AT_THE_END, END_MAY_TAKE_LONGER = 20, 0.05
-PAUSE_SECONDS = 5  # after which a new burst begins
+# Of a minute's calls, what is urgent finds so many at once and so many for every second until others come back. Those
+# that come back so soon count as there: then the rest may have what was kept, and what is urgent the first of them.
+KEPT_AT_ONCE, KEPT_PER_SECOND, SOON_SECONDS = 10, 1.0, 0.5
+OWED_SECONDS = 1.0  # what is urgent and got too little goes first for so long, and asks again meanwhile
 ASK_AGAIN_SECONDS = (0.05, 0.5)
 # After "too often" (others use the app as well): half as much, which grows back in ten minutes.
 SLOWER, SLOWEST, RECOVERY_SECONDS = 0.5, 0.1, 600
@@ -42,7 +40,7 @@ Key = tuple[int, str]  # bot, call
 
 def is_urgent(priority: int) -> bool:
     """Whether calls, connections and a share of the limits are kept free for rows of this priority."""
-    return priority <= Priority.ANSWER
+    return priority < Priority.WELCOME
 
 
 @dataclass(frozen=True)
@@ -76,8 +74,13 @@ class Ledger:
     slowed_at: float = 0.0
     strength_then: float = 1.0
     blocked_until: float = 0.0
-    began: float = 0.0  # when the present burst of calls did
-    ended: float = 0.0  # when only the calls were left that are kept back at its end
+    owed: int = 0  # calls that what is urgent asked for in vain
+    owed_until: float = 0.0
+
+    @classmethod
+    def of(cls, state: Mapping[str, Any]) -> "Ledger":
+        """The ledger of a row, which another version of this program may have written."""
+        return cls(**{known.name: state[known.name] for known in fields(cls) if known.name in state})
 
     def state(self) -> dict[str, Any]:
         return dict(vars(self))
@@ -85,6 +88,7 @@ class Ledger:
     def expire(self, now: float) -> None:
         # What lies in the future was written before the clock was put back: it counts from now.
         newest = now + BUCKET_SECONDS
+        self.slowed_at, self.owed_until = min(self.slowed_at, now), min(self.owed_until, now + OWED_SECONDS)
         self.grants = [[min(at, newest), n] for at, n in self.grants if at > now - MINUTE and n > 0]
         for share in self.shares.values():
             share["until"] = min(share["until"], now + SHARE_SECONDS)
@@ -116,14 +120,10 @@ class Ledger:
             self.shares.pop(wish.worker, None)
             return Grant(0, 0, 0.0, min(ASK_AGAIN_SECONDS[1], self.blocked_until - now), blocked=True)
         cap = self._share(now, wish)
-        wanted = max(wish.calls, math.ceil(cap * TOKENS_LIVE_SECONDS)) if wish.more else wish.calls
-        free, kept = self._free(now)
-        allowed = free if wish.urgent else free - kept
-        if (
-            allowed < min(wanted, free) and backlog(free + 1) <= free
-        ):  # all that waits goes out within this minute
-            allowed = max(allowed, free - self._kept_at_the_end(now, free))
-        tokens = max(0, min(wanted, allowed))
+        wanted = wish.calls
+        if wish.more and not wish.urgent:  # what is kept is not asked for in advance
+            wanted = max(wanted, math.ceil(cap * TOKENS_LIVE_SECONDS))
+        tokens = max(0, min(wanted, self._allowed(now, wish, wanted, backlog)))
         bucket = _bucket(now)
         if tokens:
             self._enter(bucket, tokens)
@@ -132,14 +132,35 @@ class Ledger:
         wait = min(late, max(soon, self._dry_seconds(now))) if tokens < wish.calls else soon
         return Grant(cap, tokens, bucket, wait if short else 0.0)
 
+    def _allowed(self, now: float, wish: Wish, wanted: int, backlog: Callable[[int], int]) -> int:
+        """How many of this minute's calls a worker may have."""
+        strength = self.strength(now)
+        free = max(0, int(PER_MINUTE * strength) - self.used())
+        if wish.urgent:
+            self.owed, self.owed_until = max(0, wish.calls - free), now + OWED_SECONDS
+            return free
+        if now < self.owed_until:
+            free -= self.owed
+        kept = self._kept(now, KEPT_PER_SECOND) * strength
+        if free - kept < wanted and free > 0 and backlog(free + 1) <= free:
+            kept = self._kept(now, 0) * strength  # nothing will wait long for calls to come back
+        return free - math.ceil(kept)
+
+    def _kept(self, now: float, per_second: float) -> float:
+        """How many calls are kept for what is urgent."""
+        kept, back = 0.0, 0.0
+        for at, calls in (*self.grants, (now, 0)):
+            if (seconds := at + MINUTE - now) > SOON_SECONDS:
+                kept = max(kept, KEPT_AT_ONCE + per_second * seconds - back)
+            back += calls
+        return kept
+
     def enter_late(self, now: float, calls: int) -> None:
         """Calls that started later than their grant allowed for: they count once more, from now."""
         if calls:
             self._enter(_bucket(now), calls)
 
     def _enter(self, bucket: float, tokens: int) -> None:
-        if not self.grants or bucket - self.grants[-1][0] > PAUSE_SECONDS:
-            self.began = bucket - BUCKET_SECONDS
         if self.grants and self.grants[-1][0] == bucket:
             self.grants[-1][1] += tokens
         else:
@@ -148,19 +169,6 @@ class Ledger:
     def _dry_seconds(self, now: float) -> float:
         """How long until the oldest grant no longer counts."""
         return max(0.0, self.grants[0][0] + MINUTE - now) if self.grants else MINUTE
-
-    def _kept_at_the_end(self, now: float, free: int) -> int:
-        if self.ended < self.began:
-            if free > KEPT_AT_THE_END:
-                return KEPT_AT_THE_END
-            self.ended = now
-        return free if now - self.ended < (self.ended - self.began) * END_MAY_TAKE_LONGER else 0
-
-    def _free(self, now: float) -> tuple[int, int]:
-        """How many calls of this minute are left, and how many of them are kept for what is urgent."""
-        limit = max(1, int(PER_MINUTE * self.strength(now)))
-        kept = min(limit // 4, int(self._dry_seconds(now) * KEPT_FOR_URGENT_PER_SECOND))
-        return max(0, limit - self.used()), kept
 
     def _share(self, now: float, wish: Wish) -> int:
         """The worker's share of a second's calls; workers that want more than there is get equal ones.
@@ -252,7 +260,7 @@ class Governor:
         bot_id, call = key
         with transaction.atomic():
             quota = _locked(bot_id, call)
-            ledger, now = Ledger(**quota.state), clock.now().timestamp()
+            ledger, now = Ledger.of(quota.state), clock.now().timestamp()
             ledger.expire(now)
             ledger.slow_down(now, seconds)
             quota.state = ledger.state()
@@ -288,7 +296,7 @@ class Governor:
         asked_at = time.monotonic()
         with transaction.atomic():
             quota = _locked(bot_id, call)
-            ledger, now = Ledger(**quota.state), clock.now()
+            ledger, now = Ledger.of(quota.state), clock.now()
             ledger.expire(now.timestamp())
             ledger.give_back(share.bucket, share.tokens)
             ledger.enter_late(now.timestamp(), share.late)
@@ -310,7 +318,7 @@ class Governor:
         bot_id, call = key
         with transaction.atomic():
             quota = _locked(bot_id, call)
-            ledger = Ledger(**quota.state)
+            ledger = Ledger.of(quota.state)
             ledger.give_back(share.bucket, share.tokens)
             ledger.enter_late(clock.now().timestamp(), share.late)
             ledger.shares.pop(self._worker, None)

@@ -76,7 +76,7 @@ def this_month(now: datetime) -> str:
 
 
 def _gauge(quota: Quota, now: datetime) -> Gauge:
-    ledger, seconds = Ledger(**quota.state), now.timestamp()
+    ledger, seconds = Ledger.of(quota.state), now.timestamp()
     ledger.expire(seconds)
     strength = ledger.strength(seconds)
     return Gauge(

@@ -56,6 +56,13 @@ class ServiceAdmin(admin.ModelAdmin[Service]):
     def members(self, service: Service) -> int:
         return len(service.member_ids)
 
+    def formfield_for_dbfield(self, db_field: Any, request: HttpRequest, **kwargs: Any) -> Any:
+        """Without the pencil and the plus: a bot is not made in passing."""
+        field = super().formfield_for_dbfield(db_field, request, **kwargs)
+        if field is not None and hasattr(field.widget, "widget"):
+            field.widget = field.widget.widget
+        return field
+
     @admin.display(description=_("default for"), ordering="default_for__name")
     def default(self, service: Service) -> str:
         return str(service.default_for or "")

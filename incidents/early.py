@@ -63,7 +63,7 @@ def _write(incident: Incident, events: Sequence[Event]) -> Sequence[Event]:
     Event.objects.filter(pk__in=ignored).update(
         status=Event.Status.HANDLED,
         handler=f"{__name__}.{take_up.__name__}",
-        summary=f"in the timeline of {incident}, once its chat was known",
+        summary=f"in the timeline of {incident}",
     )
     return new
 

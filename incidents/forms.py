@@ -105,6 +105,7 @@ class OpenIdField(forms.CharField):
         attrs={
             "class": "vTextField code",
             "list": "known-people",
+            "placeholder": "ou_...",
             "spellcheck": "false",
             "autocomplete": "off",
         }
@@ -115,6 +116,15 @@ class OpenIdField(forms.CharField):
         if open_id and not OPEN_ID.fullmatch(open_id):
             raise ValidationError(_("An open_id looks like ou_a1b2c3."))
         return open_id
+
+
+class MomentInput(forms.DateTimeInput):
+    """A moment that the browser helps to pick."""
+
+    input_type = "datetime-local"
+
+    def __init__(self) -> None:
+        super().__init__(format="%Y-%m-%dT%H:%M")
 
 
 class IncidentForm(forms.ModelForm[Incident]):
@@ -203,9 +213,12 @@ class ImportForm(forms.Form):
         label=_("Opened at"),
         required=False,
         validators=SANE_MOMENTS,
-        help_text=_("Empty: now. For example 2026-01-31 13:45."),
+        widget=MomentInput,
+        help_text=_("Empty: now, with all that the event log has of the chat."),
     )
-    resolved_at = forms.DateTimeField(label=_("Resolved at"), required=False, validators=SANE_MOMENTS)
+    resolved_at = forms.DateTimeField(
+        label=_("Resolved at"), required=False, validators=SANE_MOMENTS, widget=MomentInput
+    )
     drill = forms.BooleanField(label=_("Drill"), required=False)
     private = forms.BooleanField(label=_("Private"), required=False)
 

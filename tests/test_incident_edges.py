@@ -91,6 +91,25 @@ def test_nobody_is_greeted_in_a_chat_that_feishu_has_made_and_we_do_not_know_yet
     assert incident.timeline.filter(kind="joined").count() == 2
 
 
+def test_what_is_said_and_done_while_the_new_chats_answer_is_lost_is_not_lost(
+    bot: Bot, feishu: Feishu
+) -> None:
+    feishu.fault(drop_answer=True, path="/im/v1/chats", times=1)
+    incident = opened(bot, feishu)
+    Worker().run_once()
+    chat_id = feishu.groups[0]["chat_id"]
+    feishu.say(chat_id, ADA[0], "the gateway")
+    feishu.say(chat_id, ADA[0], "/ack")
+    assert incident.timeline.filter(kind="message").count() == 0
+    work()
+    incident.refresh_from_db()
+    said = incident.timeline.filter(kind="message")
+    assert [entry.text for entry in said] == ["the gateway", "/ack"]
+    assert (incident.chat_id, incident.acknowledged_by_open_id) == (chat_id, ADA[0])
+    assert feishu.chat(chat_id)["name"] == "[In progress] Payments fail"
+    assert "Take it" not in str(feishu.card(chat_id)["content"])
+
+
 def test_a_resolution_while_feishu_is_down_follows_later(bot: Bot, feishu: Feishu) -> None:
     incident = running(bot, feishu)
     feishu.fault(down=True)

@@ -15,6 +15,7 @@ from django.test import Client
 from tests import feishu_events
 
 NOWHERE = "http://127.0.0.1:9"  # no test may reach the real Feishu by accident
+BROWSER_MS = 60_000  # for what takes a second while the machine has nothing else to do
 CHROMIUM_FLAGS = (
     "--disable-gpu",
     "--disable-quic",
@@ -87,6 +88,33 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
         )
 
 
+@pytest.fixture(scope="session", autouse=True)
+def _a_patient_feishu() -> Iterator[None]:
+    """The sandbox's limits are real seconds, and on a machine under load those are over before the app had its turn.
+
+    So they are long, except in tests about them, which take `a_punctual_feishu`.
+    """
+    from botconsole.sandbox import connections, posting, server, webhook
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(webhook, "ANSWER_SECONDS", 60)
+        patch.setattr(webhook, "CHALLENGE_SECONDS", 60)
+        patch.setattr(connections, "ANSWER_SECONDS", 60)
+        patch.setattr(posting, "CONNECT_SECONDS", 60)
+        patch.setattr(server, "START_SECONDS", 60)
+        yield
+
+
+@pytest.fixture
+def a_punctual_feishu(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The platform's own limits: three seconds for an answer, one for a challenge."""
+    from botconsole.sandbox import connections, webhook
+
+    monkeypatch.setattr(webhook, "ANSWER_SECONDS", 3)
+    monkeypatch.setattr(webhook, "CHALLENGE_SECONDS", 1)
+    monkeypatch.setattr(connections, "ANSWER_SECONDS", 3)
+
+
 @pytest.fixture(scope="session")
 def django_db_modify_db_settings(
     tmp_path_factory: pytest.TempPathFactory, django_db_modify_db_settings_parallel_suffix: None
@@ -128,7 +156,7 @@ def _answered(request: pytest.FixtureRequest) -> Iterator[None]:
     httpd.set_app(under_way)
     yield
     # Connections are taken in turn: once this one is answered, all that came before it have been taken.
-    httpx.get(f"http://127.0.0.1:{httpd.server_port}/healthz", trust_env=False)
+    httpx.get(f"http://127.0.0.1:{httpd.server_port}/healthz", trust_env=False, timeout=60)
     assert under_way.ends(), "a request to the console is still under way, 20 s after its test"
     httpd.set_app(under_way.application)
 
@@ -230,10 +258,19 @@ def sandbox(bot: Any) -> Iterator[Any]:
 @pytest.fixture(scope="session")
 def browser_type_launch_args() -> dict[str, Any]:
     """Debian's Chromium: no download, no sandbox as root, no talk with the outside."""
+    from playwright.sync_api import expect
+
     # Playwright's event loop stays in this thread; Django's ORM would take every later test for async code.
     os.environ["DJANGO_ALLOW_ASYNC_UNSAFE"] = "true"
+    expect.set_options(timeout=BROWSER_MS)
     flags = [*CHROMIUM_FLAGS, *(["--no-sandbox"] if os.geteuid() == 0 else [])]
     return {"executable_path": "/usr/bin/chromium", "headless": True, "args": flags}
+
+
+@pytest.fixture
+def context(context: Any) -> Any:
+    context.set_default_timeout(BROWSER_MS)
+    return context
 
 
 @pytest.fixture(scope="session")

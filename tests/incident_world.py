@@ -9,6 +9,7 @@ from django.utils import timezone
 
 from botconsole.worker import Worker
 from tests.feishu_events import ADA, CHAT_ID, LIN, TENANT_KEY, ids, v2
+from tests.waiting import wait_until
 
 CARD_ID = "om_card"
 BOT_OPEN_ID = "ou_the_bot"
@@ -82,7 +83,7 @@ class Feishu:
         self.base = f"{sandbox.url}/_sandbox"
 
     def call(self, method: str, path: str, body: Any = None) -> Any:
-        response = requests.request(method, f"{self.base}/{path}", json=body, timeout=10)
+        response = requests.request(method, f"{self.base}/{path}", json=body, timeout=60)
         assert response.ok, response.text
         return response.json()
 
@@ -131,17 +132,11 @@ class Feishu:
         """Waits until the console has handled the event."""
         from events.models import Event
 
-        deadline = time.monotonic() + 10
-        while not Event.objects.filter(event_id=event_id).exclude(status=Event.Status.RECEIVED).exists():
-            assert time.monotonic() < deadline, self.call("GET", "pushes")["items"][:2]
-            time.sleep(0.02)
+        wait_until(Event.objects.filter(event_id=event_id).exclude(status=Event.Status.RECEIVED).exists)
 
     def quiet(self) -> None:
         """Waits until every push was answered."""
-        deadline = time.monotonic() + 10
-        while any(push["state"] != "acked" for push in self.call("GET", "pushes")["items"]):
-            assert time.monotonic() < deadline
-            time.sleep(0.02)
+        wait_until(lambda: all(push["state"] == "acked" for push in self.call("GET", "pushes")["items"]))
 
 
 def work(rounds: int = 8) -> None:

@@ -45,7 +45,7 @@ class LongConnectionServer:
         self.domain = f"http://127.0.0.1:{self._http.server_port}"
 
     def push(
-        self, document: Json | bytes, *, kind: str = "event", fragments: int = 1, timeout: float = 5
+        self, document: Json | bytes, *, kind: str = "event", fragments: int = 1, timeout: float = 65
     ) -> Json:
         """The payload of the acknowledgement; raises TimeoutError if none came."""
         payload = document if isinstance(document, bytes) else json.dumps(document).encode()
@@ -71,7 +71,7 @@ class LongConnectionServer:
         self._run(self._socket.close())
 
     def wait_for_client(self) -> None:
-        assert self._connected.wait(40), "no client came"
+        assert self._connected.wait(90), "no client came"
 
     def close(self) -> None:
         self._endpoint_open.set()
@@ -83,7 +83,7 @@ class LongConnectionServer:
         self._thread.join()
         self._loop.close()
 
-    def _run(self, work: Any, timeout: float = 10) -> Any:
+    def _run(self, work: Any, timeout: float = 60) -> Any:
         return asyncio.run_coroutine_threadsafe(work, self._loop).result(timeout)
 
     async def _serve(self) -> Server:
@@ -118,7 +118,7 @@ class LongConnectionServer:
         for number in reversed(range(fragments)):
             part = payload[number * size : (number + 1) * size]
             await self._socket.send(self._data(part, kind, message_id, fragments, number).SerializeToString())
-        return dict(await asyncio.wait_for(self._acks[message_id], 4))
+        return dict(await asyncio.wait_for(self._acks[message_id], 60))
 
     def _pong(self) -> bytes:
         frame = self.frame(SeqID=0, LogID=0, service=33554678, method=0)
@@ -137,7 +137,7 @@ class LongConnectionServer:
         class Handler(BaseHTTPRequestHandler):
             def do_POST(self) -> None:
                 asked = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
-                server._endpoint_open.wait(30)
+                server._endpoint_open.wait(90)
                 server.secrets.append(asked.get("AppSecret", ""))
                 body = json.dumps(server.endpoint_answer or server.address(asked)).encode()
                 self.send_response(200)

@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 
 from botconsole.sandbox import SandboxConfig, SandboxServer
+from tests.conftest import BROWSER_MS
 from tests.sandbox_world import App, Feishu, Person, acting, calling, settings
 
 
@@ -51,6 +52,7 @@ def seeded(app: App) -> Iterator[SandboxServer]:
 def visit(browser: Any, sandbox: SandboxServer, locale: str = "en-US", width: int = 1400) -> Any:
     """The page; its console errors and policy breaches are collected in `page.wrong`."""
     context = browser.new_context(locale=locale, viewport={"width": width, "height": 844})
+    context.set_default_timeout(BROWSER_MS)
     page = context.new_page()
     page.wrong = []
     page.on("console", lambda message: page.wrong.append(message.text) if message.type == "error" else None)

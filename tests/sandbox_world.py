@@ -98,6 +98,7 @@ class App:
         self.raw: list[tuple[bytes, dict[str, str]]] = []
         self.ports: set[int] = set()
         self.status, self.answer, self.delay = 200, b"{}", 0.0
+        self.closed = threading.Event()
         app = self
 
         class Handler(BaseHTTPRequestHandler):
@@ -110,7 +111,8 @@ class App:
                 app.raw.append((raw, dict(self.headers)))
                 app.ports.add(self.client_address[1])
                 app.bodies.append(body)
-                time.sleep(app.delay)
+                if app.closed.wait(app.delay):
+                    return
                 challenged = body.get("type") == "url_verification" and app.answer == b"{}"
                 answer = json.dumps({"challenge": body["challenge"]}).encode() if challenged else app.answer
                 self.send_response(app.status)
@@ -127,6 +129,7 @@ class App:
         threading.Thread(target=self._server.serve_forever, args=(0.02,), daemon=True).start()
 
     def close(self) -> None:
+        self.closed.set()
         self._server.shutdown()
         self._server.server_close()
 
@@ -138,7 +141,7 @@ class App:
         ]
 
 
-def until(condition: Callable[[], object], seconds: float = 20) -> None:
+def until(condition: Callable[[], object], seconds: float = 60) -> None:
     end = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < end, "it did not happen in time"
@@ -151,7 +154,7 @@ class Person:
     def __init__(self, sandbox: SandboxServer) -> None:
         self.sandbox = sandbox
         self.http = httpx.Client(
-            base_url=f"{sandbox.url}/_sandbox", trust_env=False, timeout=10, verify=NO_TLS
+            base_url=f"{sandbox.url}/_sandbox", trust_env=False, timeout=90, verify=NO_TLS
         )
 
     def post(self, path: str, body: dict | None = None) -> dict:
@@ -202,7 +205,7 @@ class Feishu:
 
     def __init__(self, sandbox: SandboxServer) -> None:
         self.sandbox = sandbox
-        self.http = httpx.Client(base_url=sandbox.url, trust_env=False, verify=NO_TLS)
+        self.http = httpx.Client(base_url=sandbox.url, trust_env=False, timeout=60, verify=NO_TLS)
         answer = self.http.post("/open-apis/auth/v3/tenant_access_token/internal", json=APP).json()
         self.token = answer["tenant_access_token"]
 

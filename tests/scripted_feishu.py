@@ -57,7 +57,7 @@ class ScriptedFeishu:
         self._http.server_close()
 
     def _take(self, path: str, body: bytes) -> Answer:
-        self._open.wait(30)
+        self._open.wait(90)
         if path == TOKEN_PATH:
             return TOKEN
         asked = json.loads(body)
@@ -67,7 +67,7 @@ class ScriptedFeishu:
                 self._now[key] += 1
                 self.most[key] = max(self.most[key], self._now[key])
             self._change.notify_all()
-            if not self._change.wait_for(lambda: self.most[ALL] >= self.together, 10):
+            if not self._change.wait_for(lambda: self.most[ALL] >= self.together, 60):
                 self.together = 1  # they will not come: let the test say so
             self._now.subtract([ALL, asked["receive_id"]])  # before the client knows that it is through
         return self.answer

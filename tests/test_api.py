@@ -713,7 +713,7 @@ def test_the_docs_show_every_step_and_the_browser_complains_of_nothing(live_serv
     page.on("console", lambda message: complaints.append(message.text) if message.type == "error" else None)
     page.on("pageerror", lambda error: complaints.append(str(error)))
     page.goto(f"{live_server.url}/api/docs")
-    page.wait_for_selector("#swagger-ui .opblock", timeout=20_000)
+    page.wait_for_selector("#swagger-ui .opblock")
     assert page.locator(".opblock").count() == 15
     page.click(".opblock-post >> nth=0")
     page.wait_for_selector(".opblock-body")

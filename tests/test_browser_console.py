@@ -35,7 +35,6 @@ def console(django_db_setup, live_server, transactional_db, page):
     page.on("console", lambda message: complaints.append(message.text) if message.type == "error" else None)
     page.on("pageerror", lambda error: complaints.append(str(error)))
     User.objects.create_superuser("root", password="secret")
-    page.set_default_timeout(10_000)
     page.goto(f"{live_server.url}/admin/")
     page.fill("#id_username", "root")
     page.fill("#id_password", "secret")
@@ -169,7 +168,8 @@ def test_without_javascript_everything_but_the_live_picture_works(browser, live_
     plain.goto(f"{live_server.url}/admin/templates/welcometemplate/{template.pk}/change/")
     assert plain.locator("#picture .feishu-card").count() == 1
     plain.fill("#id_name", "Renamed")
-    plain.click("input[name=_continue]")
+    with plain.expect_navigation():
+        plain.click("input[name=_continue]")
     assert plain.title().startswith("Renamed")
     context.close()
 

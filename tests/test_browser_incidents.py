@@ -54,7 +54,8 @@ def step(page, verb, **fields):
     page.click(f"#verb-{verb} summary")
     for name, text in fields.items():
         page.fill(f"#verb-{verb} [name={name}]", text)
-    page.click(f"#verb-{verb} button[type=submit]")
+    with page.expect_navigation():  # the page before may have a message, too
+        page.click(f"#verb-{verb} button[type=submit]")
     page.wait_for_selector(".messagelist li")
 
 

@@ -63,6 +63,7 @@ def test_the_whole_story_of_the_tutorial_from_the_admin(
     assert "已回滚" in console.inner_text("#timeline")
     console.click("a[href$='/exports/']")
     console.click("#content-main form button")
+    console.wait_for_selector(".pill--pending")  # it is asked for: a worker finds it
     work()
     console.wait_for_selector("a[href*='/download/']")
     assert "rolled back" in downloaded(console)[f"{incident.number}/export.md"].decode()

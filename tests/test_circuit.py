@@ -23,12 +23,12 @@ def statuses() -> dict[str, str]:
 
 def group(sandbox: Any, **fields: Any) -> str:
     body = {"name": "g", **fields}
-    answer = requests.post(f"{sandbox.url}/_sandbox/groups", json=body, timeout=5)
+    answer = requests.post(f"{sandbox.url}/_sandbox/groups", json=body, timeout=60)
     return str(answer.json()["chat_id"])
 
 
 def fault(sandbox: Any, **fields: Any) -> None:
-    requests.post(f"{sandbox.url}/_sandbox/faults", json=fields, timeout=5).raise_for_status()
+    requests.post(f"{sandbox.url}/_sandbox/faults", json=fields, timeout=60).raise_for_status()
 
 
 @pytest.mark.django_db(transaction=True)

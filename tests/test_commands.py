@@ -4,7 +4,6 @@ import io
 import signal
 import subprocess
 import sys
-import time
 from datetime import timedelta
 from typing import Any
 
@@ -19,6 +18,7 @@ from events.models import Bot, Heartbeat, OutboxItem
 from events.outbox import send_card
 from events.sealed import Secret, UnsealError
 from templates.models import WelcomeTemplate
+from tests.waiting import wait_until
 
 CARD = {
     "schema": "2.0",
@@ -142,21 +142,14 @@ def start_worker(env: dict[str, str], *arguments: str) -> subprocess.Popen[str]:
     )  # fmt: skip
 
 
-def wait_for(condition: Any, seconds: float = 20) -> None:
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline, "it did not happen"
-        time.sleep(0.02)
-
-
 def make_group(sandbox: Any) -> str:
     return str(
-        requests.post(f"{sandbox.url}/_sandbox/groups", json={"name": "g"}, timeout=5).json()["chat_id"]
+        requests.post(f"{sandbox.url}/_sandbox/groups", json={"name": "g"}, timeout=60).json()["chat_id"]
     )
 
 
 def messages_in(sandbox: Any, chat_id: str) -> list[Any]:
-    answer = requests.get(f"{sandbox.url}/_sandbox/groups/{chat_id}/messages", timeout=5).json()
+    answer = requests.get(f"{sandbox.url}/_sandbox/groups/{chat_id}/messages", timeout=60).json()
     return list(answer["items"])
 
 
@@ -166,11 +159,11 @@ def test_a_worker_delivers_until_sigterm_and_exits_0(
 ) -> None:
     worker = start_worker(process_env)
     try:
-        wait_for(lambda: Heartbeat.objects.alive("worker", timedelta(seconds=10)))
+        wait_until(lambda: Heartbeat.objects.alive("worker", timedelta(seconds=10)))
         send_card(bot, chat_id=make_group(sandbox), card=CARD, key="k")
-        wait_for(lambda: OutboxItem.objects.get().status == OutboxItem.Status.SENT)
+        wait_until(lambda: OutboxItem.objects.get().status == OutboxItem.Status.SENT)
         worker.send_signal(signal.SIGTERM)
-        output, _ = worker.communicate(timeout=10)
+        output, _ = worker.communicate(timeout=60)
     finally:
         worker.kill()
     assert worker.returncode == 0, output
@@ -179,13 +172,13 @@ def test_a_worker_delivers_until_sigterm_and_exits_0(
 @pytest.mark.django_db(transaction=True)
 def test_sigterm_lets_the_call_in_flight_finish(bot: Bot, sandbox: Any, process_env: dict[str, str]) -> None:
     chat_id = make_group(sandbox)
-    requests.post(f"{sandbox.url}/_sandbox/faults", json={"slow_ms": 1500, "path": "/messages"}, timeout=5)
+    requests.post(f"{sandbox.url}/_sandbox/faults", json={"slow_ms": 1500, "path": "/messages"}, timeout=60)
     send_card(bot, chat_id=chat_id, card=CARD, key="k")
     worker = start_worker(process_env)
     try:
-        wait_for(lambda: OutboxItem.objects.get().status == OutboxItem.Status.SENDING)
+        wait_until(lambda: OutboxItem.objects.get().status != OutboxItem.Status.PENDING)
         worker.send_signal(signal.SIGTERM)
-        worker.communicate(timeout=15)
+        worker.communicate(timeout=60)
     finally:
         worker.kill()
     assert (worker.returncode, OutboxItem.objects.get().status) == (0, OutboxItem.Status.SENT)
@@ -196,17 +189,17 @@ def test_a_killed_workers_message_arrives_once_all_the_same(
     bot: Bot, sandbox: Any, process_env: dict[str, str]
 ) -> None:
     chat_id = make_group(sandbox)
-    fault = {"slow_ms": 3000, "times": 1, "path": "/messages"}
-    requests.post(f"{sandbox.url}/_sandbox/faults", json=fault, timeout=5)
+    fault = {"slow_ms": 10_000, "times": 1, "path": "/messages"}
+    requests.post(f"{sandbox.url}/_sandbox/faults", json=fault, timeout=60)
     send_card(bot, chat_id=chat_id, card=CARD, key="k")
     worker = start_worker(process_env)
-    wait_for(lambda: messages_in(sandbox, chat_id))  # Feishu has acted, and its answer is on the way
+    wait_until(lambda: messages_in(sandbox, chat_id))  # Feishu has acted, and its answer is on the way
     worker.kill()
     worker.communicate()
     assert OutboxItem.objects.get().status == OutboxItem.Status.SENDING
     OutboxItem.objects.update(leased_until=timezone.now() - timedelta(seconds=1))
     second = start_worker(process_env, "--once")
-    second.communicate(timeout=30)
+    second.communicate(timeout=60)
     assert (second.returncode, OutboxItem.objects.get().status) == (0, OutboxItem.Status.SENT)
     assert len(messages_in(sandbox, chat_id)) == 1
 
@@ -219,7 +212,7 @@ def test_several_workers_send_each_message_once(bot: Bot, sandbox: Any, process_
         send_card(bot, chat_id=chats[number % 4], card=CARD, key=f"k{number}")
     workers = [start_worker(process_env) for _ in range(3)]
     try:
-        wait_for(lambda: not OutboxItem.objects.exclude(status=OutboxItem.Status.SENT).exists(), 60)
+        wait_until(lambda: not OutboxItem.objects.exclude(status=OutboxItem.Status.SENT).exists())
     finally:
         for worker in workers:
             worker.terminate()
@@ -239,7 +232,7 @@ def test_a_new_row_wakes_the_workers(bot: Bot) -> None:
     ) as listener:
         listener.execute("LISTEN outbox")
         send_card(bot, chat_id="oc_1", card=CARD, key="k")
-        assert [notice.channel for notice in listener.notifies(timeout=5, stop_after=1)] == ["outbox"]
+        assert [notice.channel for notice in listener.notifies(timeout=60, stop_after=1)] == ["outbox"]
 
 
 # --- Health ---------------------------------------------------------------------------------------------

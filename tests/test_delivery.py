@@ -30,18 +30,18 @@ def group(sandbox: Any) -> str:
 
 
 def control(sandbox: Any, path: str, /, **body: Any) -> Any:
-    response = requests.post(f"{sandbox.url}/_sandbox/{path}", json=body, timeout=5)
+    response = requests.post(f"{sandbox.url}/_sandbox/{path}", json=body, timeout=60)
     response.raise_for_status()
     return response.json()
 
 
 def messages(sandbox: Any, chat_id: str) -> list[Any]:
-    answer = requests.get(f"{sandbox.url}/_sandbox/groups/{chat_id}/messages", timeout=5).json()
+    answer = requests.get(f"{sandbox.url}/_sandbox/groups/{chat_id}/messages", timeout=60).json()
     return list(answer["items"])
 
 
 def calls(sandbox: Any) -> list[Any]:
-    answer = requests.get(f"{sandbox.url}/_sandbox/calls", timeout=5).json()
+    answer = requests.get(f"{sandbox.url}/_sandbox/calls", timeout=60).json()
     return list(answer["items"])
 
 

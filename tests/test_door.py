@@ -154,7 +154,7 @@ def run_together(commit: GroupCommit[str], rows: Sequence[str], open_gate: threa
         assert any(thread.is_alive() for thread in threads)
     open_gate.set()
     for thread in threads:
-        thread.join(10)
+        thread.join(60)
     return outcome
 
 
@@ -162,11 +162,11 @@ def test_rows_that_wait_are_committed_together_and_equal_keys_apart() -> None:
     gate, batches = threading.Event(), []
 
     def store(rows: Sequence[str]) -> None:
-        gate.wait(10)
+        gate.wait(60)
         batches.append(sorted(rows))
 
     rows = ["a1", "b1", "b2", "c1"]
-    outcome = run_together(GroupCommit(store, key=lambda row: row[0]), rows, gate)
+    outcome = run_together(GroupCommit(store, key=lambda row: row[0], wait_seconds=60), rows, gate)
     assert outcome == dict.fromkeys(rows, "stored")
     assert sorted(row for batch in batches for row in batch) == rows
     assert all(len({row[0] for row in batch}) == len(batch) for batch in batches)
@@ -178,7 +178,7 @@ def test_who_commits_for_others_and_hangs_holds_nobody_up_for_long() -> None:
 
     def store(rows: Sequence[str]) -> None:
         if threading.current_thread().name == "hangs":
-            hang.wait(30)
+            hang.wait(90)
         stored.extend(rows)
 
     commit = GroupCommit(store, key=str, wait_seconds=0.05)
@@ -190,7 +190,7 @@ def test_who_commits_for_others_and_hangs_holds_nobody_up_for_long() -> None:
         commit(row)
     assert stored == ["second", "third"]
     hang.set()
-    hanging.join(10)
+    hanging.join(60)
     commit("fourth")
     assert (stored, commit._busy, commit._waiting) == (["second", "third", "first", "fourth"], False, [])
 
@@ -199,12 +199,12 @@ def test_a_bad_row_fails_alone() -> None:
     gate = threading.Event()
 
     def store(rows: Sequence[str]) -> None:
-        gate.wait(10)
+        gate.wait(60)
         if "bad" in rows:
             raise ValueError("refused")
 
     rows = ["first", "bad", "good", "fine"]
-    outcome = run_together(GroupCommit(store, key=str), rows, gate)
+    outcome = run_together(GroupCommit(store, key=str, wait_seconds=60), rows, gate)
     assert outcome == {**dict.fromkeys(rows, "stored"), "bad": "refused"}
 
 

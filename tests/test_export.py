@@ -30,6 +30,7 @@ from incidents.models import LEASE, Actor, Export, Incident, LostError, Timeline
 from incidents.models.export import PIECE_BYTES
 from incidents.record import Attachment, Entry, Message, Record, file_name
 from tests.incident_world import PNG
+from tests.waiting import running, wait_until
 
 pytest_plugins = ["tests.incident_fixtures", "tests.admin_fixtures"]
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -297,8 +298,8 @@ def test_an_export_survives_a_sigkill_in_the_middle(
     feishu.fault(slow_ms=5000, path="/im/v1/messages", times=1)
     export = chat.export(OPERATOR)
     command = [sys.executable, "manage.py", "run_worker"]
-    with subprocess.Popen(command, env=process_env, stdout=subprocess.DEVNULL) as worker:
-        wait_for(lambda: Export.objects.get(pk=export.pk).total > 0)
+    with running(subprocess.Popen(command, env=process_env, stdout=subprocess.DEVNULL, text=True)) as worker:
+        wait_until(lambda: Export.objects.get(pk=export.pk).total > 0)
         worker.kill()
     assert Export.objects.get(pk=export.pk).status == "running"
     with time_machine.travel(timezone.now() + LEASE + timedelta(seconds=5)):
@@ -322,9 +323,7 @@ def test_a_worker_that_stops_gives_its_export_back(chat: Any, feishu: Any) -> No
     feishu.fault(slow_ms=300)
     exporting = Exporting()
     exporting.step()
-    deadline = time.monotonic() + 10
-    while Export.objects.get(pk=export.pk).status != "running" and time.monotonic() < deadline:
-        time.sleep(0.01)
+    wait_until(lambda: Export.objects.get(pk=export.pk).status == "running")
     exporting.close()
     export.refresh_from_db()
     assert (export.status, export.tries) == ("waiting", 0)
@@ -341,11 +340,11 @@ def test_a_long_export_does_not_delay_deliveries(bot: Any, chat: Any, feishu: An
     thread = threading.Thread(target=run, args=[worker])
     thread.start()
     try:
-        wait_for(lambda: Export.objects.get(pk=export.pk).status == "running")
+        wait_until(lambda: Export.objects.get(pk=export.pk).status == "running")
         item = send_text(bot, chat_id=chat.chat_id, markup="meanwhile", key="k")
-        wait_for(lambda: OutboxItem.objects.get(pk=item.pk).status == "sent")
+        wait_until(lambda: OutboxItem.objects.get(pk=item.pk).status == "sent")
         assert Export.objects.get(pk=export.pk).status == "running"
-        wait_for(lambda: Export.objects.get(pk=export.pk).status == "done")
+        wait_until(lambda: Export.objects.get(pk=export.pk).status == "done")
     finally:
         worker.stop()
         thread.join()
@@ -357,13 +356,6 @@ def run(worker: Worker) -> None:
         worker.run()
     finally:
         connections.close_all()
-
-
-def wait_for(true: Any) -> None:
-    deadline = time.monotonic() + 15
-    while not true():
-        assert time.monotonic() < deadline
-        time.sleep(0.02)
 
 
 def test_asking_twice_makes_one_export(chat: Any) -> None:

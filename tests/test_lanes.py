@@ -30,7 +30,7 @@ def queue(bot: Bot, key: str, chat_id: str = "oc_1", **row: Any) -> OutboxItem:
 
 
 def group(sandbox: Any) -> str:
-    answer = requests.post(f"{sandbox.url}/_sandbox/groups", json={"name": "g"}, timeout=5)
+    answer = requests.post(f"{sandbox.url}/_sandbox/groups", json={"name": "g"}, timeout=60)
     return str(answer.json()["chat_id"])
 
 
@@ -126,7 +126,7 @@ def test_lining_up_waits_for_no_lane_and_holds_no_row_of_one_that_is_held(bot: B
     with transaction.atomic():
         assert lanes.lane_of(item) is not None  # its answer is being recorded: the chat is gone
         thread = in_a_thread(lambda: lanes.line_up(timezone.now()), failures)
-        thread.join(20)  # waits for nobody
+        thread.join(60)  # waits for nobody
         assert not thread.is_alive()
         assert OutboxItem.objects.filter(target="oc_1", status=Status.PENDING).update(error="gone") == 1
     assert failures == []

@@ -56,7 +56,7 @@ def test_sigterm_ends_it_cleanly_and_no_secret_was_logged(
     feishu.drop()
     feishu.wait_for_client()
     connected.send_signal(signal.SIGTERM)
-    output, _ = connected.communicate(timeout=10)
+    output, _ = connected.communicate(timeout=60)
     assert connected.returncode == 0, output
     assert "SECRET" not in output
 
@@ -65,7 +65,7 @@ def test_wrong_credentials_end_it_with_a_reason(
     bot: Bot, feishu: LongConnectionServer, listener: subprocess.Popen[str]
 ) -> None:
     feishu.endpoint_answer = {"code": 514, "msg": "auth failed"}
-    output, _ = listener.communicate(timeout=30)
+    output, _ = listener.communicate(timeout=60)
     assert listener.returncode == 1
     assert output.strip().endswith("Feishu refuses the app: 514 auth failed")
 

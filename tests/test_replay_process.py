@@ -78,7 +78,7 @@ def missed(bot: Bot) -> Callable[[int], None]:
     return make
 
 
-def until(condition: Callable[[], Any], seconds: float = 120) -> Any:
+def until(condition: Callable[[], Any], seconds: float = 150) -> Any:
     end = time.monotonic() + seconds
     while time.monotonic() < end:
         if found := condition():
@@ -128,7 +128,7 @@ def test_a_dry_run_wakes_no_worker(missed: Callable[[int], None]) -> None:
         assert list(listener.notifies(timeout=0.5, stop_after=1)) == []
         job.start("operator")
         replay.step(job.pk)
-        assert list(listener.notifies(timeout=20, stop_after=1)) != []
+        assert list(listener.notifies(timeout=60, stop_after=1)) != []
 
 
 @pytest.mark.django_db(transaction=True)

@@ -20,6 +20,11 @@ SEEN = """() => {
   return [line.id, Math.round(line.getBoundingClientRect().top - top)];
 }"""
 
+# What comes into view is drawn, and gets its true height, with the next frames.
+DRAWN = """async () => {
+  for (let frame = 0; frame < 5; frame++) await new Promise(requestAnimationFrame);
+}"""
+
 PLACE = """(line) => {
   const list = document.getElementById("messages"), top = list.getBoundingClientRect().top;
   return Math.round(document.getElementById(line).getBoundingClientRect().top - top);
@@ -56,11 +61,12 @@ def test_the_newest_messages_come_first_and_older_ones_while_one_scrolls(
     screen.wait_for_selector("text=line 999")
     settle(screen)
     assert count(screen) == 60
-    for _ in range(60):
+
+    def upwards() -> bool:
         screen.evaluate("document.getElementById('messages').scrollTop = 0")
-        if count(screen) == 1000:
-            break
-        screen.wait_for_timeout(50)
+        return count(screen) == 1000
+
+    until(upwards)
     screen.wait_for_selector("text=line 1 >> visible=true")
     assert count(screen) == 1000
 
@@ -71,7 +77,7 @@ def test_what_one_reads_stays_where_it_is_when_older_messages_come(
 ) -> None:
     settle(screen)
     screen.evaluate("document.getElementById('messages').scrollTop = 640")
-    screen.wait_for_timeout(100)
+    screen.evaluate(DRAWN)
     line, before = screen.evaluate(SEEN)
     screen.evaluate("document.getElementById('messages').scrollTop -= 60")
     until(lambda: screen.evaluate("document.querySelectorAll('#messages .message').length >= 120"))
@@ -229,6 +235,7 @@ def test_a_scenario_is_played_from_the_page_and_an_own_one_is_recorded(
     screen.click(".tabs [data-tab=chats]")
     screen.fill("#text", "recorded words")
     screen.press("#text", "Enter")
+    screen.wait_for_selector(".bubble >> text=recorded words")
     screen.click(".tabs [data-tab=platform]")
     screen.click("#record")
     with screen.expect_download() as download:

@@ -5,14 +5,21 @@ import signal
 import socket
 import subprocess
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import httpx
+
+from tests.postgres import free_port
+from tests.waiting import running
 
 ROOT = Path(__file__).resolve().parent.parent
 
 
-def start(*options: str) -> subprocess.Popen[str]:
+@contextmanager
+def start(*options: str) -> Iterator[subprocess.Popen[str]]:
     environment = {
         "PATH": os.environ["PATH"],
         "HOME": os.environ.get("HOME", "/"),
@@ -25,15 +32,9 @@ def start(*options: str) -> subprocess.Popen[str]:
         "PYTHONUNBUFFERED": "1",
     }
     command = [sys.executable, "-m", "django", "sandbox", *options]
-    return subprocess.Popen(
-        command, cwd=ROOT, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
-    )
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+    streams: Any = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+    with running(subprocess.Popen(command, cwd=ROOT, env=environment, **streams)) as process:
+        yield process
 
 
 def test_it_says_where_it_is_logs_every_call_and_ends_on_sigterm_with_0() -> None:
@@ -43,7 +44,7 @@ def test_it_says_where_it_is_logs_every_call_and_ends_on_sigterm_with_0() -> Non
         assert f"http://127.0.0.1:{port}/" in process.stdout.readline()
         assert "http://127.0.0.1:9/webhook/event/default" in process.stdout.readline()
         transport = httpx.HTTPTransport(retries=5)
-        with httpx.Client(base_url=f"http://127.0.0.1:{port}", transport=transport) as client:
+        with httpx.Client(base_url=f"http://127.0.0.1:{port}", transport=transport, timeout=60) as client:
             client.get("/open-apis/bot/v3/info")
             client.post("/_sandbox/groups", json={"name": "g"})
             assert process.stdout.readline().startswith(
@@ -51,7 +52,7 @@ def test_it_says_where_it_is_logs_every_call_and_ends_on_sigterm_with_0() -> Non
             )
             assert process.stdout.readline().startswith("sandbox  push im.chat.member.bot.added_v1 ev_")
         process.send_signal(signal.SIGTERM)
-        _, errors = process.communicate(timeout=5)
+        _, errors = process.communicate(timeout=60)
     assert (process.returncode, errors) == (0, "")
 
 
@@ -59,7 +60,7 @@ def test_a_state_file_that_is_none_is_one_clear_line(tmp_path: Path) -> None:
     state = tmp_path / "state"
     state.write_text("this is no database, however long one looks at it" * 20)
     with start("--port", "0", "--state", str(state)) as process:
-        _, errors = process.communicate(timeout=30)
+        _, errors = process.communicate(timeout=60)
     assert (process.returncode, errors.count("\n")) == (1, 1)
     assert "not a database" in errors
 
@@ -70,7 +71,7 @@ def test_a_taken_port_is_one_clear_line_and_exit_code_1() -> None:
         taken.listen()
         port = taken.getsockname()[1]
         with start("--port", str(port)) as process:
-            _, errors = process.communicate(timeout=30)
+            _, errors = process.communicate(timeout=60)
     assert process.returncode == 1
     assert errors.count("\n") == 1
     assert f"cannot listen on 127.0.0.1:{port}: Address already in use" in errors

@@ -10,7 +10,8 @@ from pathlib import Path
 import httpx
 import yaml
 
-from tests.test_sandbox_command import free_port
+from tests.postgres import free_port
+from tests.waiting import running
 
 ROOT = Path(__file__).resolve().parent.parent
 ENVIRONMENT = {"PATH": os.environ["PATH"], "PYTHONPATH": str(ROOT), "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"}
@@ -31,9 +32,9 @@ def feishu_sandbox_config():
 def call(sandbox, path, **body):
     app = {"app_id": sandbox.config.app_id, "app_secret": sandbox.config.app_secret}
     base = f"{sandbox.url}/open-apis"
-    token = httpx.post(f"{base}/auth/v3/tenant_access_token/internal", json=app, trust_env=False).json()
+    token = httpx.post(f"{base}/auth/v3/tenant_access_token/internal", json=app, trust_env=False, timeout=60).json()
     headers = {"Authorization": f"Bearer {token['tenant_access_token']}"}
-    return httpx.post(base + path, json=body, headers=headers, trust_env=False).json()
+    return httpx.post(base + path, json=body, headers=headers, trust_env=False, timeout=60).json()
 
 
 def test_a_card_is_sent_and_drawn_without_django(feishu_sandbox):
@@ -68,14 +69,18 @@ def test_the_compose_service_serves_with_its_own_defaults(tmp_path: Path) -> Non
     port = free_port()
     command = [sys.executable, "manage.py", *options, f"--port={port}"]
     environment = {"PATH": os.environ["PATH"], "ENV_FILE": os.devnull, **service["environment"]}
-    with subprocess.Popen(command, cwd=ROOT, env=environment, stdout=subprocess.PIPE, text=True) as process:
+    served = subprocess.Popen(command, cwd=ROOT, env=environment, stdout=subprocess.PIPE, text=True)
+    with running(served) as process:
         assert process.stdout is not None
         process.stdout.readline()
         health = httpx.get(
-            f"http://127.0.0.1:{port}/_sandbox/health", headers={"Host": "sandbox"}, trust_env=False
+            f"http://127.0.0.1:{port}/_sandbox/health",
+            headers={"Host": "sandbox"},
+            trust_env=False,
+            timeout=60,
         )
         process.terminate()
-        process.communicate(timeout=10)
+        process.communicate(timeout=60)
     assert health.json() == {"status": "ok", "app_id": "cli_sandbox", "feishu": False}
     assert (tmp_path / "feishu.sqlite3").exists()
 
@@ -94,7 +99,7 @@ def test_the_shell_sample_of_the_docs_runs_as_it_is_written(tmp_path: Path) -> N
         env=environment,
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=120,
     )
     assert run.returncode == 0, run.stdout + run.stderr
     assert '"text": "hello"' in run.stdout

@@ -52,7 +52,7 @@ class Client:
     def send(self, frame: Frame) -> None:
         self.socket.send(frames.encode(frame))
 
-    def frame(self, seconds: float = 5) -> Frame:
+    def frame(self, seconds: float = 60) -> Frame:
         return self.frames.get(timeout=seconds)
 
     def event(self) -> dict:
@@ -63,7 +63,7 @@ class Client:
 
 
 def bootstrap(sandbox: SandboxServer, body: Any = APP) -> dict:
-    answer = httpx.post(f"{sandbox.url}/callback/ws/endpoint", json=body, trust_env=False)
+    answer = httpx.post(f"{sandbox.url}/callback/ws/endpoint", json=body, trust_env=False, timeout=60)
     assert answer.status_code == 200
     return answer.json()
 
@@ -225,7 +225,7 @@ def test_an_acknowledgement_of_failure_brings_the_event_again(person: Person, cl
 
 
 def test_an_event_that_is_not_acknowledged_in_three_seconds_is_retried(
-    person: Person, client: Client
+    person: Person, client: Client, a_punctual_feishu: None
 ) -> None:
     client.answer = lambda frame: None
     event_id = join(person)
@@ -438,7 +438,12 @@ def test_connections_can_be_dropped(person: Person, client: Client) -> None:
 def test_a_hanging_bootstrap_answers_late(person: Person) -> None:
     fault(person, slow_ms=1000, path="/callback/ws")
     with pytest.raises(httpx.ReadTimeout):
-        httpx.post(f"{person.sandbox.url}/callback/ws/endpoint", json=APP, trust_env=False, timeout=0.3)
+        httpx.post(
+            f"{person.sandbox.url}/callback/ws/endpoint",
+            json=APP,
+            trust_env=False,
+            timeout=httpx.Timeout(60, read=0.3),
+        )
 
 
 # larksuite's client

@@ -80,7 +80,10 @@ def test_a_text_with_the_bot_mentioned_is_said_and_pushed(screen: Any, app: App)
 
 def test_a_name_is_shown_as_text_whatever_it_says(screen: Any, seeded: SandboxServer) -> None:
     httpx.post(
-        f"{seeded.url}/_sandbox/groups", json={"name": "<img src=x onerror=alert(1)>"}, trust_env=False
+        f"{seeded.url}/_sandbox/groups",
+        json={"name": "<img src=x onerror=alert(1)>"},
+        trust_env=False,
+        timeout=60,
     )
     screen.wait_for_selector("#chat-list >> text=<img src=x onerror=alert(1)>")
 
@@ -125,7 +128,7 @@ def test_a_message_is_answered_in_a_thread_from_the_page(screen: Any, room: tupl
     screen.wait_for_selector(".bubble >> text=roll back")
     answer = person.messages(chat_id)[1]
     assert (answer["parent_id"], answer["in_thread"]) == (root, True)
-    assert screen.is_hidden("#about")
+    screen.wait_for_selector("#about", state="hidden")
 
 
 def test_an_own_text_is_edited_and_recalled_and_those_of_others_are_not(
@@ -164,7 +167,7 @@ def test_an_image_and_a_file_are_sent_and_shown(screen: Any, tmp_path: Path) -> 
     screen.wait_for_selector(".picture")
     screen.set_input_files("#file", log)
     screen.wait_for_selector(".file >> text=a.log")
-    assert screen.evaluate("document.querySelector('.picture').naturalWidth") == 1
+    until(lambda: screen.evaluate("document.querySelector('.picture').naturalWidth") == 1)
 
 
 def test_a_group_is_renamed_left_and_dissolved_from_the_page(screen: Any, app: App) -> None:

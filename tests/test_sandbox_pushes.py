@@ -44,7 +44,7 @@ def test_a_join_is_one_signed_and_encrypted_event(person: Person, app: App) -> N
 def test_without_an_encrypt_key_events_are_plain_and_carry_the_token(app: App) -> None:
     config = SandboxConfig("cli_test", "s", verification_token=TOKEN, webhook_url=app.url, port=0)
     with SandboxServer(config) as sandbox:
-        httpx.post(f"{sandbox.url}/_sandbox/groups", json={"name": "g"}, trust_env=False)
+        httpx.post(f"{sandbox.url}/_sandbox/groups", json={"name": "g"}, trust_env=False, timeout=60)
         until(lambda: app.bodies)
     raw, headers = app.raw[0]
     assert json.loads(raw)["header"]["token"] == TOKEN
@@ -147,25 +147,26 @@ def test_a_retry_that_is_answered_is_the_last(person: Person, app: App) -> None:
     app.status = 503
     event_id = person.post("/events", {"event_type": "x", "event": {}})["event_id"]
     until(lambda: person.push(event_id)["state"] == "retrying")
-    waiting = person.push(event_id)["next_try_at"] - time.time() * 1000
+    push = person.push(event_id)
+    waiting = push["next_try_at"] - push["tries"][0]["at"]
     app.status = 200
     person.post("/clock", {"advance": 15})
     until(lambda: person.push(event_id)["state"] == "acked")
-    assert 13_000 < waiting <= 15_000
+    assert 15_000 <= waiting < 20_000
     assert [one["status"] for one in person.push(event_id)["tries"]] == [503, 200]
 
 
-def test_an_answer_after_three_seconds_is_too_late(person: Person, app: App) -> None:
-    app.delay = 3.2
+def test_an_answer_after_three_seconds_is_too_late(person: Person, app: App, a_punctual_feishu: None) -> None:
+    app.delay = 30
     event_id = person.post("/events", {"event_type": "x", "event": {}})["event_id"]
-    until(lambda: person.push(event_id)["tries"], 6)
+    until(lambda: person.push(event_id)["tries"])
     [only] = person.push(event_id)["tries"]
     assert (only["error"], only["status"]) == ("timeout", None)
     assert only["ms"] >= 2900
 
 
 def test_a_slow_app_does_not_hold_up_the_api(person: Person, app: App) -> None:
-    app.delay = 2.5
+    app.delay = 30
     event_id = person.post("/events", {"event_type": "x", "event": {}})["event_id"]
     until(lambda: person.push(event_id)["state"] == "sending")
     assert person.http.get("/health").json()["status"] == "ok"
@@ -215,21 +216,30 @@ def test_a_url_that_answers_the_challenge_is_saved(person: Person, app: App) -> 
 
 
 @pytest.mark.parametrize(
-    ("status", "answer", "delay", "reason"),
+    ("status", "answer", "reason"),
     [
-        (500, b"{}", 0, "HTTP status 500"),
-        (200, b"hello", 0, "not JSON"),
-        (200, b'{"challenge":"c"}', 0, "repeat"),
-        (200, b"{}", 1.2, "timeout"),
+        (500, b"{}", "HTTP status 500"),
+        (200, b"hello", "not JSON"),
+        (200, b'{"challenge":"c"}', "repeat"),
     ],
 )
 def test_a_url_that_fails_the_challenge_is_refused_with_the_reason(
-    person: Person, app: App, status: int, answer: bytes, delay: float, reason: str
+    person: Person, app: App, status: int, answer: bytes, reason: str
 ) -> None:
-    app.status, app.answer, app.delay = status, answer, delay
+    app.status, app.answer = status, answer
     told = person.post("/webhook", {"url": f"{app.url}?two"})
     assert told["status_code"] == 400
     assert reason in told["error"]
+    assert person.sandbox.webhook_url == app.url
+
+
+def test_a_url_that_answers_the_challenge_after_a_second_is_refused(
+    person: Person, app: App, a_punctual_feishu: None
+) -> None:
+    app.delay = 30
+    told = person.post("/webhook", {"url": f"{app.url}?two"})
+    assert told["status_code"] == 400
+    assert told["error"].endswith("no answer: timeout")
     assert person.sandbox.webhook_url == app.url
 
 
@@ -340,7 +350,7 @@ def test_messages_are_told_with_content_parsed_and_drawn(person: Person) -> None
 def test_the_stream_says_at_once_that_a_chat_changed(person: Person) -> None:
     chat_id = person.group()
     open_id = person.post(f"/groups/{chat_id}/members", {"name": "x"})["open_id"]
-    with httpx.stream("GET", f"{person.sandbox.url}/_sandbox/stream", trust_env=False, timeout=5) as stream:
+    with httpx.stream("GET", f"{person.sandbox.url}/_sandbox/stream", trust_env=False, timeout=12) as stream:
         lines = (json.loads(line[6:]) for line in stream.iter_lines() if line.startswith("data: "))
         assert next(lines) == []
         person.post(f"/groups/{chat_id}/messages", {"open_id": open_id, "text": "hi"})
@@ -350,7 +360,7 @@ def test_the_stream_says_at_once_that_a_chat_changed(person: Person) -> None:
 def test_an_open_stream_does_not_hold_up_the_end(app: App, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(server, "END_SECONDS", 60)
     sandbox = SandboxServer(settings(app.url)).start()
-    with httpx.stream("GET", f"{sandbox.url}/_sandbox/stream", trust_env=False, timeout=5) as stream:
+    with httpx.stream("GET", f"{sandbox.url}/_sandbox/stream", trust_env=False, timeout=60) as stream:
         next(stream.iter_lines())
         began = time.monotonic()
         sandbox.close()
@@ -439,12 +449,14 @@ def test_bound_to_all_addresses_a_containers_name_is_answered_but_no_domain(app:
     with SandboxServer(settings(app.url, host="0.0.0.0", allowed_hosts=("feishu.test",))) as sandbox:
         hosts = ("sandbox", "feishu.test", "evil.example")
         url = f"{sandbox.url}/_sandbox/health"
-        answers = [httpx.get(url, headers={"Host": host}, trust_env=False).status_code for host in hosts]
+        answers = [
+            httpx.get(url, headers={"Host": host}, trust_env=False, timeout=60).status_code for host in hosts
+        ]
     assert answers == [200, 200, 421]
 
 
 def test_the_page_carries_a_strict_policy(person: Person) -> None:
-    answer = httpx.get(f"{person.sandbox.url}/", trust_env=False)
+    answer = httpx.get(f"{person.sandbox.url}/", trust_env=False, timeout=60)
     policy = answer.headers["Content-Security-Policy"]
     assert "default-src 'self'" in policy
     assert "unsafe" not in policy

@@ -79,7 +79,7 @@ def test_the_sdk_uploads_an_image(lark: Any, client: Any, sandbox: SandboxServer
     v1 = lark.api.im.v1
     body = v1.CreateImageRequestBody.builder().image_type("message").image(io.BytesIO(PNG)).build()
     answer = client.im.v1.image.create(v1.CreateImageRequest.builder().request_body(body).build())
-    stored = httpx.get(f"{sandbox.url}/_sandbox/images/{answer.data.image_key}", trust_env=False)
+    stored = httpx.get(f"{sandbox.url}/_sandbox/images/{answer.data.image_key}", trust_env=False, timeout=60)
     assert stored.content == PNG
 
 
@@ -207,7 +207,7 @@ def test_the_sdk_buzzes(lark: Any, client: Any, sent: str) -> None:
 
 def say(sandbox: SandboxServer, chat_id: str, **body: object) -> dict[str, Any]:
     url = f"{sandbox.url}/_sandbox/groups/{chat_id}/messages"
-    return dict(httpx.post(url, json=body, trust_env=False).json())
+    return dict(httpx.post(url, json=body, trust_env=False, timeout=60).json())
 
 
 def test_the_sdk_downloads_a_file_that_a_person_sent(
@@ -249,8 +249,8 @@ def test_the_sdks_dispatcher_reads_reactions_and_recalls(
     base = f"{sandbox.url}/_sandbox/messages/{message_id}"
     reaction = {"open_id": "ou_ada", "emoji_type": "Pin"}
     told = [
-        httpx.post(f"{base}/reactions", json=reaction, trust_env=False).json(),
-        httpx.delete(base, trust_env=False).json(),
+        httpx.post(f"{base}/reactions", json=reaction, trust_env=False, timeout=60).json(),
+        httpx.delete(base, trust_env=False, timeout=60).json(),
     ]
     for one in told:
         push = sandbox.world.store.row("SELECT payload FROM pushes WHERE event_id = ?", one["event_id"])

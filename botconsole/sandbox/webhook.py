@@ -81,13 +81,13 @@ class Webhook:
         self._poster.close()
 
     async def post(
-        self, body: bytes, headers: dict[str, str], seconds: float = ANSWER_SECONDS, url: str = ""
+        self, body: bytes, headers: dict[str, str], seconds: float | None = None, url: str = ""
     ) -> Answer:
-        """One POST to the app; a redirect is not followed, and everything must be over within `seconds`."""
+        """One POST to the app; a redirect is not followed, and all must be over within `seconds` (as a rule three)."""
         began = time.monotonic()
         status, told, error = None, b"", ""
         try:
-            async with asyncio.timeout(seconds):
+            async with asyncio.timeout(ANSWER_SECONDS if seconds is None else seconds):
                 status, told = await self._poster.post(url or self.url, body, headers)
         except PostError as reason:
             error = str(reason)

@@ -11,7 +11,7 @@ from botconsole.sandbox.api import ROUTES, Api
 from botconsole.sandbox.errors import PlatformError
 from botconsole.sandbox.limits import Limits, TooOftenError
 from botconsole.sandbox.world import World
-from tests.sandbox_world import APP, BUTTON, CARD_2, PNG, Feishu, second
+from tests.sandbox_world import APP, BUTTON, CARD_2, PNG, Feishu, second, until
 
 pytest_plugins = ["tests.sandbox_fixtures"]
 
@@ -659,3 +659,26 @@ def test_a_tenant_without_the_app_gets_no_token(fresh: Feishu) -> None:
 def test_an_app_token_is_none_for_calls(fresh: Feishu) -> None:
     fresh.token = auth(fresh, "app_access_token/internal", APP)["app_access_token"]
     assert fresh.call("GET", "/bot/v3/info")["code"] == 99991664
+
+
+def test_who_left_the_availability_is_not_written_to_by_the_chats_id_either(feishu: Feishu) -> None:
+    told = feishu.control("POST", "/conversations", {"name": "Pixel"})
+    assert feishu.send(told["chat_id"])["code"] == 0
+    feishu.control("POST", "/people", {"open_id": told["open_id"], "visible": False})
+    assert feishu.send(told["chat_id"])["code"] == 230013
+    feishu.control("POST", "/people", {"open_id": told["open_id"], "visible": True, "resigned": True})
+    assert feishu.send(told["chat_id"])["code"] == 230029
+
+
+def test_an_app_may_name_itself_among_a_new_chats_bots(feishu: Feishu) -> None:
+    assert created(feishu, {"bot_id_list": ["cli_test"]})["code"] == 0
+    assert created(feishu, {"bot_id_list": ["cli_other"]})["code"] == 232004
+
+
+def test_a_long_answer_is_listed_with_its_code(fresh: Feishu) -> None:
+    chat_id = fresh.group()
+    for number in range(4):
+        fresh.send(chat_id, {"text": f"{number}" * 20_000})
+    fresh.call("GET", "/im/v1/messages", container_id_type="chat", container_id=chat_id)
+    calls = fresh.sandbox.world.calls
+    until(lambda: [call["code"] for call in calls.view() if call["method"] == "GET"] == [0])

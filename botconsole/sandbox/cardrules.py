@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
-from botconsole.sandbox import cardtags
+from botconsole.sandbox import cardtags, cardvalues
 from botconsole.sandbox.errors import PlatformError, card_error
 
 Json = dict[str, Any]
@@ -161,6 +161,10 @@ class CardRules:
                 self._part(f"{path} -> {key}", part)
         if tag == "form":
             self._form(path, element)
+        if tag == "img" and element.get("size") == "stretch_without_padding":
+            raise card_error(
+                200861, "cards of schema V2 no longer support this capability", f"size; path: {path}"
+            )
         if tag == "chart" and not isinstance(element.get("chart_spec"), dict):
             raise card_error(200550, "chart spec is invalid", path)
         if tag == "column_set":
@@ -247,11 +251,14 @@ class CardRules:
             raise card_error(200570, "invalid image key", f"{key}; path: {path}")
 
     def _known(self, path: str, node: Json, known: frozenset[str]) -> None:
+        """2.0 has no attribute it does not know, and none with a value it does not."""
         for key in node:
             if key not in known:
                 raise card_error(
                     200621, "parse card json err", f"unknown property, property: {key}, path: {path}"
                 )
+        for attribute, what in cardvalues.mistakes(node):
+            raise card_error(200621, "parse card json err", f"{what}, path: {path} -> {attribute}")
 
 
 def _object(parent: Json, key: str, path: str) -> Json:

@@ -144,7 +144,7 @@ def create(world: World, call: Call) -> dict[str, Any]:
     if len(uuid) > 50:
         raise PlatformError(232001, "ext=uuid is longer than 50")
     name = call.text("name", LONGEST_NAME, code=232001)
-    if call.texts("bot_id_list", MOST_BOTS, 232001):
+    if set(call.texts("bot_id_list", MOST_BOTS, 232001)) - {world.config.app_id}:
         raise PlatformError(232004, "ext=the sandbox has one bot only")
     owner_id = call.text("owner_id", code=232001)
     first = world.seen_uuid("chat", f"{uuid} {owner_id}" if uuid else "", CHAT_UUID_SECONDS)

@@ -84,10 +84,10 @@ def _check(name: str, field: Json, value: Any) -> None:
     if value in (None, "", []):
         return
     most = field.get("max_length")
-    if field["tag"] == "input" and isinstance(most, int) and isinstance(value, str) and len(value) > most:
+    if field.get("tag") == "input" and isinstance(most, int) and isinstance(value, str) and len(value) > most:
         raise PressError(f"{name} takes at most {most} characters")
     options = field.get("options")
-    if field["tag"] not in CHOICES or not isinstance(options, list):
+    if field.get("tag") not in CHOICES or not isinstance(options, list):
         return
     known = [option.get("value") for option in options if isinstance(option, dict)]
     if strange := [one for one in (value if isinstance(value, list) else [value]) if one not in known]:

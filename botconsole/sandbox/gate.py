@@ -3,6 +3,7 @@
 import asyncio
 import ipaddress
 import json
+import re
 import time
 from typing import Any
 from urllib.parse import urlsplit
@@ -29,6 +30,7 @@ HEADERS = [
     (b"x-sandbox", b"this is a local sandbox, not Feishu"),
 ]
 SAFE = ("GET", "HEAD")
+CODE = re.compile(rb'\{"code":\s*(-?\d{1,10}),')
 KEPT_BYTES = 4000
 SECRETS = ("app_secret", "tenant_access_token", "app_access_token", "app_ticket", "AppSecret", "URL")
 
@@ -194,7 +196,8 @@ class _Tape:
         try:
             self.record.code = json.loads(bytes(self._told))["code"]
         except (ValueError, KeyError, TypeError, RecursionError):
-            self.record.code = None
+            found = CODE.match(self._told)  # of an answer that is longer than what is kept
+            self.record.code = int(found[1]) if found else None
 
 
 def _shown(body: bytes) -> str:

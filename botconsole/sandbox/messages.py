@@ -23,17 +23,22 @@ def _receiver(world: World, kind: str, value: str) -> Row:
         chat = world.chat(value)
         if chat is None:
             raise PlatformError(230001, "ext=invalid receive_id")
-        return sendable(chat)
+        return chat
     refuse_foreign(world, kind, [value])
     person = find(world, kind, value)
     if person is None:
         code = {"open_id": 99992351, "email": 230034}.get(kind, 99992360)
         raise PlatformError(code, f"Invalid ids: [{value}]")
+    reachable(person)
+    return world.conversation(person, by_bot=True)[0]
+
+
+def reachable(person: Row) -> None:
+    """Whether the app may write to a person at all."""
     if person["resigned"]:
         raise PlatformError(230029)
     if not person["visible"]:
         raise PlatformError(230013)
-    return world.conversation(person, by_bot=True)[0]
 
 
 def sendable(chat: Row) -> Row:
@@ -66,6 +71,9 @@ def _send(world: World, call: Call, chat_of: Row | None, parent: Row | None, kin
 
 def _check_settings(world: World, chat: Row, msg_type: str, content: str) -> None:
     """What the kind of chat and the group's settings forbid a bot that does not manage it."""
+    sendable(chat)
+    if chat["mode"] == "p2p":
+        reachable(world.must_person(chat["person"]))
     if msg_type == "system" and chat["mode"] != "p2p":
         raise PlatformError(230001, "ext=system messages are for conversations only")
     if chat["mode"] == "p2p" or is_manager(chat):
@@ -89,7 +97,7 @@ def reply(world: World, call: Call) -> Json:
     if not isinstance(call.body.get("reply_in_thread", False), bool):
         raise invalid("reply_in_thread", "reply_in_thread must be a boolean")
     chat = world.must_chat(parent["chat_id"])
-    return _send(world, call, sendable(chat), parent)
+    return _send(world, call, chat, parent)
 
 
 def _own(world: World, call: Call, msg_types: tuple[str, ...]) -> Row:

@@ -6,8 +6,7 @@ from typing import Any
 import pytest
 
 from botconsole.sandbox import SandboxConfig, SandboxServer
-from tests.conftest import BROWSER_MS
-from tests.sandbox_world import App, Feishu, Person, acting, calling, settings
+from tests.sandbox_world import App, Feishu, Person, acting, calling, settings, visit
 
 
 @pytest.fixture
@@ -47,19 +46,6 @@ def seeded(app: App) -> Iterator[SandboxServer]:
     config = SandboxConfig("cli_test", "s", encrypt_key="test key", webhook_url=app.url, port=0)
     with SandboxServer(config) as sandbox:
         yield sandbox
-
-
-def visit(browser: Any, sandbox: SandboxServer, locale: str = "en-US", width: int = 1400) -> Any:
-    """The page; its console errors and policy breaches are collected in `page.wrong`."""
-    context = browser.new_context(locale=locale, viewport={"width": width, "height": 844})
-    context.set_default_timeout(BROWSER_MS)
-    page = context.new_page()
-    page.wrong = []
-    page.on("console", lambda message: page.wrong.append(message.text) if message.type == "error" else None)
-    page.on("pageerror", lambda error: page.wrong.append(str(error)))
-    page.goto(sandbox.url)
-    page.wait_for_selector(".chat")
-    return page
 
 
 @pytest.fixture

@@ -9,11 +9,13 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
 
 import httpx
 from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
 
 from botconsole.sandbox import SandboxConfig, SandboxServer
+from tests.conftest import BROWSER_MS
 
 APP = {"app_id": "cli_test", "app_secret": "s3cret"}
 KEY, TOKEN = "test key", "vt_1"
@@ -257,3 +259,16 @@ def calling(**config: object) -> Iterator[Feishu]:
         feishu = Feishu(sandbox)
         with contextlib.closing(feishu.http):
             yield feishu
+
+
+def visit(browser: Any, sandbox: SandboxServer, locale: str = "en-US", width: int = 1400) -> Any:
+    """The page; its console errors and policy breaches are collected in `page.wrong`."""
+    context = browser.new_context(locale=locale, viewport={"width": width, "height": 844})
+    context.set_default_timeout(BROWSER_MS)
+    page = context.new_page()
+    page.wrong = []
+    page.on("console", lambda message: page.wrong.append(message.text) if message.type == "error" else None)
+    page.on("pageerror", lambda error: page.wrong.append(str(error)))
+    page.goto(sandbox.url)
+    page.wait_for_selector(".chat")
+    return page

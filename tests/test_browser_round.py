@@ -6,7 +6,7 @@ import pytest
 
 from templates.starters import make_starters
 from tests.incident_world import work
-from tests.sandbox_fixtures import visit
+from tests.sandbox_world import visit
 
 pytest_plugins = ["tests.incident_fixtures"]
 pytestmark = [pytest.mark.browser, pytest.mark.django_db(transaction=True)]

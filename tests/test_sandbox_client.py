@@ -8,8 +8,7 @@ from typing import Any
 import pytest
 
 from botconsole.sandbox import SandboxServer
-from tests.sandbox_fixtures import visit
-from tests.sandbox_world import NOTES_CARD, App, Person, until
+from tests.sandbox_world import NOTES_CARD, App, Person, until, visit
 
 pytest_plugins = ["tests.sandbox_fixtures"]
 pytestmark = pytest.mark.browser

@@ -161,7 +161,7 @@ class BotAdmin(admin.ModelAdmin[Bot]):
             context["refusals_url"] = f"{reverse('admin:events_refusal_changelist')}?bot__id__exact={bot.pk}"
             context["has_events"] = bot.events.exists()
             context["transport_warning"] = transport_warning(bot)
-            context |= {**page_of(bot), "may_pause": self.has_change_permission(request, bot)}
+            context |= {**page_of(bot, request.user), "may_pause": self.has_change_permission(request, bot)}
         return super().render_change_form(request, context, *args, **kwargs)
 
     @admin.display(description=_("state"))

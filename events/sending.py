@@ -11,7 +11,9 @@ from django.utils.translation import gettext as _
 
 from . import clock
 from .adminrows import moment
+from .busychats import busy_chats
 from .codes import explain
+from .confidential import Reader
 from .models import Bot, Circuit, Quota
 from .quota import CHINA, PER_MINUTE, PER_SECOND, Ledger
 from .words import CALLS
@@ -90,7 +92,7 @@ def _gauge(quota: Quota, now: datetime) -> Gauge:
     )
 
 
-def page_of(bot: Bot) -> dict[str, Any]:
+def page_of(bot: Bot, reader: Reader) -> dict[str, Any]:
     """What the template admin/includes/sending.html shows."""
     shown, circuit = gauges(bot), circuit_of(bot)
     return {
@@ -100,6 +102,7 @@ def page_of(bot: Bot) -> dict[str, Any]:
             "words": words_of(bot),
             "gauges": shown,
             "month_total": month_total(shown),
+            "chats": busy_chats(bot, reader),
             "circuit": circuit,
             "advice": explain(circuit.error_code).advice if circuit else "",
             "opened_at": moment(circuit.opened_at) if circuit else "",

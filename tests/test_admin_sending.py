@@ -4,10 +4,15 @@ from datetime import timedelta
 
 import pytest
 from django.contrib.admin.models import LogEntry
+from django.contrib.auth.models import User
 from django.core.management import CommandError, call_command
-from django.utils import timezone
+from django.db import connection
+from django.test.utils import CaptureQueriesContext
+from django.utils import timezone, translation
 
-from events.models import Circuit, Quota
+from events.busychats import SHOWN, busy_chats
+from events.models import Bot, Chat, Circuit, Lane, Priority, Quota
+from events.outbox import send_text
 from events.sending import this_month
 
 pytest_plugins = ["tests.admin_fixtures"]
@@ -87,6 +92,57 @@ def test_the_gauges_show_the_use_of_the_limits_and_the_month(operator, bot):
     assert "312 / 1000" in text
     assert "7 / 50" in text
     assert text.count("4321") == 2
+
+
+def lane(bot, target, due_in=0.0, answered=(), what="messages", **columns):
+    """A chat's lane; `answered` are the ages of its last calls as they will be in a minute, for a slow machine."""
+    now = timezone.now()
+    times = {what: [now.timestamp() + 60 - age for age in answered]} if answered else {}
+    row = {
+        "call": "send_message",
+        "priority": Priority.WELCOME,
+        "due_at": now + timedelta(seconds=60 + due_in),
+    }
+    return Lane.objects.create(bot=bot, target=target, answered=times, **row | columns)
+
+
+def test_the_chats_that_use_most_of_their_own_limit_are_shown_with_what_waits_for_them(operator, bot):
+    other = Bot.objects.create(name="other", slug="other", app_id="cli_2", app_secret="s")
+    Chat.objects.create(bot=bot, chat_id="oc_busy", name="Payments")
+    lane(bot, "oc_busy", answered=(0.1, 0.2, 0.3, 90))
+    lane(other, "oc_busy", answered=(0.1, 0.2))
+    lane(bot, "oc_patched", answered=(0.1, 0.2), what="patch_card om_1")
+    lane(bot, "oc_quiet", due_in=-90)
+    lane(bot, "oc_failing", due_in=40)
+    for number in range(3):
+        send_text(bot, chat_id="oc_busy", markup="x", key=f"welcome:{number}")
+    send_text(bot, chat_id="oc_failing", markup="x", key="welcome:f")
+    with translation.override("en"):
+        first, second, third = busy_chats(bot, User.objects.get(username="operator"))
+    assert (first.name, first.second, first.words, first.waiting) == ("Payments", 5, "messages", 3)
+    assert (second.name, second.second, second.words) == ("oc_patched", 2, "Change a card in place")
+    assert (third.name, third.second, third.waiting, bool(third.goes_on_at)) == ("oc_failing", 0, 1, True)
+    text = operator.get(page(bot)).content.decode()
+    assert "5 / 5" in text
+    assert "oc_quiet" not in text
+    assert "welcome:2" in operator.get(first.url).content.decode()
+
+
+def test_without_calls_no_chat_is_busy(operator, bot):
+    Quota.objects.create(bot=bot, call="send_message", month=this_month(timezone.now()), month_count=1)
+    assert "No chat is busy at this moment." in operator.get(page(bot)).content.decode()
+
+
+def test_the_busiest_chats_cost_as_many_queries_however_many_there_are(operator, bot):
+    reader, counts = User.objects.get(username="operator"), []
+    busy_chats(bot, reader)  # what is asked once in a process
+    for number in range(30):
+        lane(bot, f"oc_{number}", answered=(0.1,))
+        if number in (1, 29):
+            with CaptureQueriesContext(connection) as made:
+                assert len(busy_chats(bot, reader)) == min(number + 1, SHOWN)
+            counts.append(len([query for query in made if "auth_" not in query["sql"]]))
+    assert counts == [4, 4]
 
 
 def test_the_command_pauses_and_resumes(bot, capsys):

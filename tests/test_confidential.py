@@ -1,11 +1,13 @@
 """What a private incident says stays with those who may see it, on every page that shows events and calls."""
 
+from datetime import timedelta
 from typing import Any
 
 import pytest
 from django.test import Client
+from django.utils import timezone
 
-from events.models import Chat, Event, OutboxItem, Replay
+from events.models import Chat, Event, Lane, OutboxItem, Replay
 from incidents.models import Actor, FormerChat, Incident, Responder, Via
 from tests.feishu_events import ADA, CHAT_ID, message_received
 from tests.incident_world import pressed
@@ -179,3 +181,20 @@ def test_other_staff_cannot_simulate_a_command_in_its_chat(
         html = client.post("/admin/events/replay/simulate/", {**told, **confirmed, "people": ADA[0]}).content
         assert "salaries" not in html.decode()
     assert not Event.objects.filter(transport="simulated").exists()
+
+
+def test_a_busy_chat_is_named_to_those_who_may_know_it(private: Incident, bot: Any, client_of: Any) -> None:
+    Chat.objects.create(bot=bot, chat_id=private.chat_id, name=SECRET)
+    soon = timezone.now() + timedelta(minutes=1)  # however slow the machine
+    Lane.objects.filter(target=private.chat_id).delete()
+    Lane.objects.create(
+        bot=bot, target=private.chat_id, call="send_message", priority=10, due_at=soon,
+        answered={"messages": [soon.timestamp()]},
+    )  # fmt: skip
+    page = f"/admin/events/bot/{bot.pk}/change/"
+    told = [
+        client_of(name, ["view_bot", *more]).get(page).content.decode()
+        for name, more in (("watcher", []), ("trusted", ["view_private_incident"]))
+    ]
+    assert ["1 / 5" in text for text in told] == [True, True]
+    assert [SECRET in text for text in told] == [False, True]

@@ -10,6 +10,7 @@ from django.template.response import TemplateResponse
 from django.utils.safestring import SafeString
 from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
+from django.utils.translation import pgettext_lazy
 
 from events.adminrows import moment, pill
 
@@ -69,7 +70,7 @@ class ApiKeyAdmin(admin.ModelAdmin[ApiKey]):
             self.log_change(request, key, [{"changed": {"fields": ["revoked"]}}])
         self.message_user(request, gettext("Revoked: whoever uses these keys is refused from now on."))
 
-    @admin.display(description=_("key"))
+    @admin.display(description=pgettext_lazy("API key", "key"))
     def beginning(self, key: ApiKey) -> str:
         return f"bc_{key.prefix}_…"
 

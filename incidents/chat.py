@@ -50,6 +50,10 @@ LINES: Mapping[str, tuple[Text, Text]] = {
     "alert": ("%(what)s", ""),
     "recovered": (gettext_lazy("The alert has recovered: %(what)s"), ""),
 }
+_NOBODY_SEES_IT = gettext_lazy(
+    "%(incident)s: nobody sees it, only the bot is in its chat. Call people: %(url)s"
+)
+_HAS_NO_CHAT = gettext_lazy("%(incident)s has no chat, Feishu refuses to make one: %(why)s. %(url)s")
 CHAT_GONE_CODES = (232009, 230002, 232011)
 
 
@@ -337,12 +341,23 @@ def call_for_help(incident: Incident, suffix: str = "") -> None:
     """
     if not incident.calls_nobody:
         return
+    _raise_alarm(incident, f"nobody{suffix}", _NOBODY_SEES_IT)
+
+
+def tell_of_no_chat(incident: Incident, why: str) -> None:
+    """Feishu makes no chat for it, so nobody hears of it there: the timeline and the bot's alarm chat do."""
+    with language_of_the_chat():
+        record(incident, _("The chat could not be made: %s") % why)
+    if not incident.drill:
+        _raise_alarm(incident, "nochat", _HAS_NO_CHAT, why=why)
+
+
+def _raise_alarm(incident: Incident, suffix: str, said: Text, **values: str) -> None:
     with language_of_the_chat():
         title = "" if incident.private else f" [{incident.severity}] {incident.title}"
-        values = {"incident": f"{incident}{title}", "url": console_url(incident)}
-        said = _("%(incident)s: nobody sees it, only the bot is in its chat. Call people: %(url)s") % values
-    it = row(incident, _of_this_chat(incident, f"nobody{suffix}"), "")
-    outbox.alarm(incident.bot, markup=outbox.plain(said), **it)
+        values |= {"incident": f"{incident}{title}", "url": console_url(incident)}
+        it = row(incident, _of_this_chat(incident, suffix), "")
+        outbox.alarm(incident.bot, markup=outbox.plain(str(said) % values), **it)
 
 
 def console_url(incident: Incident) -> str:

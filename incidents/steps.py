@@ -45,7 +45,7 @@ def on_chat_created(item: OutboxItem) -> None:
             # Someone cannot be added: the chat first, then everyone whom Feishu lets in.
             item.change_and_retry(open_ids=[])
         else:
-            chat.record(incident, _("The chat could not be made: %s") % item.why)
+            chat.tell_of_no_chat(incident, item.why)
         return
     chat_id = (item.result or {})["chat_id"]
     if item.key != chat.key_of_the_chat(incident):

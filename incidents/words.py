@@ -49,13 +49,22 @@ def _content(message: Json) -> Json:
 
 
 def _post(content: Json) -> str:
-    told = content.get("content")
-    lines = [
-        "".join(map(_part, line))
-        for line in (told if isinstance(told, list) else [])
-        if isinstance(line, list)
-    ]
+    lines = ["".join(map(_part, line)) for line in _lines(content.get("content"))]
     return "\n".join(line for line in (text_at(content, "title"), *lines) if line)
+
+
+def _card(content: Json) -> str:
+    """Somebody else's card as Feishu tells of it: its title and its texts, without the buttons."""
+    head = f"[{_('card')}] {text_at(content, 'title')}".rstrip()
+    lines = [
+        " ".join(filter(None, (text_at(part, "text") for part in line if dig(part, "tag") != "button")))
+        for line in _lines(content.get("elements"))
+    ]
+    return "\n".join([head, *(line for line in lines if line)])
+
+
+def _lines(told: Any) -> list[list[Any]]:
+    return [line for line in told if isinstance(line, list)] if isinstance(told, list) else []
 
 
 def _part(part: Any) -> str:
@@ -74,5 +83,5 @@ _WORDS: dict[str, Callable[[Json], str]] = {
     "post": _post,
     "image": lambda content: "[" + _("image") + "]",
     "file": lambda content: "[" + _("file") + "] " + text_at(content, "file_name"),
-    "interactive": lambda content: ("[" + _("card") + "] " + text_at(content, "title")).rstrip(),
+    "interactive": _card,
 }

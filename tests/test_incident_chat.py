@@ -274,6 +274,18 @@ def test_a_message_that_comes_twice_is_obeyed_once(incident: Incident, push: Any
         ("image", {"image_key": "img_1"}, "[image]"),
         ("file", {"file_name": "a.log"}, "[file] a.log"),
         ("interactive", {"title": "CPU 99 %"}, "[card] CPU 99 %"),
+        (
+            "interactive",
+            {
+                "title": "CPU 99 %",
+                "elements": [
+                    [{"tag": "text", "text": "host db-3"}, {"tag": "text", "text": "since 03:12"}],
+                    [{"tag": "button", "text": "Silence", "type": "primary"}],
+                    "?",
+                ],
+            },
+            "[card] CPU 99 %\nhost db-3 since 03:12",
+        ),
         ("vote", {}, "[vote]"),
         ("text", ["no object"], "[text]"),
     ],

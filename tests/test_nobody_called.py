@@ -10,7 +10,7 @@ from django.urls import reverse
 from events.models import Bot, OutboxItem
 from incidents.models import Actor, Incident, Responder, Service, Via
 from incidents.reminders import remind
-from incidents.steps import on_members_added
+from incidents.steps import on_chat_created, on_members_added
 from tests.feishu_events import ADA, CHAT_ID, LIN, message_received
 
 pytest_plugins = ["tests.incident_fixtures", "tests.admin_fixtures"]
@@ -123,6 +123,19 @@ def test_whoever_comes_by_themselves_ends_it(alarmed: Bot, push: Any) -> None:
     Incident.objects.update(chat_id=CHAT_ID)
     push(alarmed, message_received("I see it"))
     assert not incident.calls_nobody
+
+
+def test_the_alarm_chat_hears_of_an_incident_for_which_feishu_makes_no_chat(alarmed: Bot) -> None:
+    incident = opened(alarmed, responders=[Responder(open_id="ou_sun")])
+    for open_ids in (["ou_sun"], []):  # refused with the people, and without
+        made = OutboxItem.objects.get(call="create_chat")
+        assert made.arguments["open_ids"] == open_ids
+        made.status, made.error_code, made.error = OutboxItem.Status.FAILED, 232025, "no bot ability"
+        made.save()
+        on_chat_created(made)
+    assert len(alarms()) == 1
+    assert alarms()[0][1].startswith(f"{incident} [P2] Disk full has no chat, Feishu refuses to make one: ")
+    assert incident.timeline.filter(text__startswith="The chat could not be made: ").count() == 1
 
 
 # --- In the console --------------------------------------------------------------------------------------------

@@ -28,3 +28,10 @@ for (const button of document.querySelectorAll("button[data-copy]")) {
     setTimeout(() => { button.textContent = words; }, 1500);
   });
 }
+
+// On a phone the menu is one row that moves: the page one is on is in sight.
+const here = document.querySelector("#menu [aria-current]");
+if (here) {
+  const row = here.closest("ul");
+  row.scrollLeft = here.offsetLeft - row.offsetLeft - (row.clientWidth - here.offsetWidth) / 2;
+}

@@ -1,6 +1,6 @@
 """Who reacts to what. Read this first: an event type that is not here is stored and ignored."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Set
 
 from events import people, tickets
 from events.confidential import Rule
@@ -30,6 +30,10 @@ EVENT_ROUTES: Mapping[str, Sequence[Handler]] = {
     "app_ticket": (tickets.keep_ticket,),
     "im.chat.access_event.bot_p2p_chat_entered_v1": (greet_conversation,),
 }
+
+# Events of these types share a transaction with others that arrive at the same moment. Their handlers write rows of
+# their own; if one raises, each event is tried again by itself.
+SHARED: Set[str] = frozenset({"im.chat.member.user.added_v1"})
 
 # What a replay (events.replay) runs of these: None, because the handler writes only what is missing, under keys that
 # come from the event; or why it is left out. A handler that is not here is left out.

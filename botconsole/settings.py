@@ -69,6 +69,10 @@ if DATABASES["default"]["ENGINE"].endswith("sqlite3"):
         "timeout": 20,
         "init_command": "PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL; PRAGMA busy_timeout=20000;",
     }
+else:
+    # Only statements that ask for it (events.models.rows) are planned once a connection: Django writes the values of
+    # its own into their texts.
+    DATABASES["default"].setdefault("OPTIONS", {}).setdefault("prepare_threshold", 2**31)
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 
 # --- Feishu: the first bot (`manage.py setup_bot` reads these; further bots live in the admin) -----------

@@ -53,6 +53,8 @@ def is_too_deep(card: object) -> bool:
 
 
 def _children(node: object) -> Collection[object]:
+    if isinstance(node, str):  # most are, and to ask whether it is a Mapping takes long
+        return ()
     if isinstance(node, Mapping):
         return node.values()
     return node if isinstance(node, list | tuple) else ()

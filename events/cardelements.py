@@ -267,8 +267,9 @@ def objects(node: JSON, path: str) -> Iterator[tuple[str, Mapping[str, JSON]]]:
     if isinstance(node, Mapping):
         yield path, node
         for key, child in node.items():
-            if key not in {"value", "chart_spec", "rows"}:
+            if not isinstance(child, str) and key not in {"value", "chart_spec", "rows"}:
                 yield from objects(child, join(path, str(key)))
     elif isinstance(node, list):
         for index, child in enumerate(node):
-            yield from objects(child, join(path, index))
+            if not isinstance(child, str):
+                yield from objects(child, join(path, index))

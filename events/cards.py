@@ -9,6 +9,7 @@ import re
 from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass
 from enum import Enum, auto
+from functools import lru_cache
 from typing import TypeAlias
 from urllib.parse import quote
 
@@ -86,10 +87,24 @@ def parse(text: str) -> JSON:
     return card
 
 
+@lru_cache(maxsize=128)
+def template(text: str, known: frozenset[str]) -> JSON:
+    """The card in a text that uses only these variables, for `complete`; CardError if it is not so."""
+    card = parse(text)
+    if problems := unknown_variables(card, known):
+        raise CardError(problems)
+    return card
+
+
 def render(card: JSON, variables: Mapping[str, Value]) -> JSON:
     """The card filled and checked, ready for `dumps`; CardError with every problem if it may not be sent."""
     if problems := unknown_variables(card, variables):
         raise CardError(problems)
+    return complete(card, variables)
+
+
+def complete(card: JSON, variables: Mapping[str, Value]) -> JSON:
+    """`render` for a card whose variables are all known."""
     filled = fill(card, variables)
     if problems := check(filled):
         raise CardError(problems)

@@ -3,6 +3,7 @@
 import logging
 import time
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 from functools import cache
 from importlib import import_module
@@ -14,8 +15,8 @@ from django.utils import timezone
 
 from .envelope import Envelope
 from .groupcommit import GroupCommit
-from .models import HANDLER_LENGTH, Arrival, Bot, Event
-from .running import Running, handling
+from .models import HANDLER_LENGTH, Arrival, Bot, Event, insert_new
+from .running import Batch, Running, handling
 
 log = logging.getLogger(__name__)
 
@@ -67,6 +68,15 @@ def routes() -> Mapping[str, Sequence[Handler]]:
     return table
 
 
+@dataclass(slots=True)
+class _Taken:
+    """An event that is being taken in; `event` and `reaction` are None where no handler had to see it."""
+
+    arrival: Arrival
+    event: Event | None = None
+    reaction: Reaction | None = None
+
+
 def accept(bot: Bot, envelope: Envelope, *, transport: str) -> Mapping[str, Any]:
     """Stores an event and runs its handler, in one transaction; returns the reply for Feishu.
 
@@ -74,14 +84,12 @@ def accept(bot: Bot, envelope: Envelope, *, transport: str) -> Mapping[str, Any]
     whole transaction is rolled back (cheaper than a savepoint for every event that works) and the event is
     stored again as FAILED. Raises only what the database raises when it cannot be reached.
     """
-    arrival = _store_ignored(bot, envelope, transport)
-    if arrival is not None and arrival.is_settled:
-        _log_ignored(arrival)
-        return {}
+    taken = _Taken(Arrival(bot, envelope, transport))
     try:
-        with transaction.atomic():
-            event = arrival.event if arrival else Event.objects.receive(bot, envelope, transport=transport)
-            reaction = dispatch(event) if event.is_waiting else None
+        if _may_share(taken.arrival):
+            _take_in_with_others(taken)
+        else:
+            _take_in([taken])
     except (HandlerError, IntegrityError, DataError) as failure:
         # The database's own refusals come at the commit: they are of what the handler wrote, too.
         with transaction.atomic():
@@ -90,41 +98,60 @@ def accept(bot: Bot, envelope: Envelope, *, transport: str) -> Mapping[str, Any]
                 event.fail(
                     _cause(failure), getattr(failure, "duration_ms", 0), getattr(failure, "handler", "")
                 )
-        reaction = None
-    _log(event, reaction)
-    return reaction.reply if reaction else {}
+        taken.event, taken.reaction = event, None
+    _log_taken(taken)
+    return taken.reaction.reply if taken.reaction else {}
 
 
-def _store_ignored(bot: Bot, envelope: Envelope, transport: str) -> Arrival | None:
-    """An event that no handler will see is stored with others that arrive now, in one commit; None: not such a one.
+def _may_share(arrival: Arrival) -> bool:
+    """Whether the event may share its transaction with others that arrive now.
 
-    It comes back waiting only if it was stored before, when there still was a handler, which failed.
+    Without a handler always (it is stored as IGNORED at once), else if the type is in SHARED of the routes. Not if
+    it may be a copy under another key, and not where the caller has a transaction already.
     """
-    why = BOT_DISABLED if not bot.enabled else "" if routes().get(envelope.event_type) else NO_HANDLER
-    if not why or envelope.dedup_key != envelope.event_id or connection.in_atomic_block:
-        return None
-    arrival = Arrival(bot, envelope, transport)
-    arrival.ignore(why)
-    _commit_ignored(arrival)
-    return arrival
+    if arrival.may_be_a_copy or connection.in_atomic_block:
+        return False
+    event_type = arrival.envelope.event_type
+    why = BOT_DISABLED if not arrival.bot.enabled else "" if routes().get(event_type) else NO_HANDLER
+    if why:
+        arrival.ignore(why)
+    return bool(why) or event_type in getattr(import_module(settings.ROUTES_MODULE), "SHARED", ())
 
 
-def _key(arrival: Arrival) -> tuple[int, str]:
-    return arrival.key
+def _take_in(several: Sequence[_Taken]) -> None:
+    """Stores events and runs the handlers of those that wait for one; raises HandlerError, and all is undone."""
+    # What nobody waits for is one statement, which is a transaction by itself.
+    with transaction.atomic() if any(not one.arrival.is_ignored for one in several) else nullcontext():
+        Event.objects.receive_all([one.arrival for one in several])
+        waiting = [one for one in several if not one.arrival.is_settled]
+        batch = Batch([one.arrival.event for one in waiting])
+        for one, event in zip(waiting, batch.events, strict=True):
+            # Alone, what a handler queues is written at once: an error then says which handler it was.
+            running = Running(event, batch=batch if len(several) > 1 else None)
+            one.event, one.reaction = event, react(event, running)
+        insert_new(batch.calls)
+        Event.objects.save_outcomes(batch.events)
 
 
-_commit_ignored = GroupCommit(lambda arrivals: Event.objects.receive_all(arrivals), key=_key)
+_take_in_with_others = GroupCommit(_take_in, key=lambda one: one.arrival.key)
 
 
 def dispatch(event: Event, running: Running | None = None) -> Reaction:
-    """Runs the handler of an event inside the caller's transaction; raises HandlerError."""
+    """Runs the handler of an event inside the caller's transaction, and writes what came of it; raises HandlerError."""
+    reaction = react(event, running or Running(event))
+    Event.objects.save_outcomes([event])
+    return reaction
+
+
+def react(event: Event, running: Running) -> Reaction:
+    """`dispatch` without writing the event's own row."""
     started = time.monotonic()
     try:
-        with handling(running or Running(event)):
+        with handling(running):
             reaction = _react(event) if event.bot.enabled else ignored(BOT_DISABLED)
     except Exception as error:
         raise HandlerError(_ms_since(started), event.handler) from error
-    event.finish(reaction.status, reaction.summary, _ms_since(started))
+    event.conclude(reaction.status, reaction.summary, _ms_since(started))
     return reaction
 
 
@@ -186,10 +213,13 @@ def _ms_since(started: float) -> int:
     return round((time.monotonic() - started) * 1000)
 
 
-def _log_ignored(arrival: Arrival) -> None:
-    if log.isEnabledFor(logging.INFO):
-        event = arrival.event
-        _log(event, ignored(event.summary) if event.deliveries == 1 else None)
+def _log_taken(taken: _Taken) -> None:
+    if taken.event is not None:
+        _log(taken.event, taken.reaction)
+    elif log.isEnabledFor(logging.INFO):  # to make an Event of what is settled is not for nothing
+        event = taken.arrival.event
+        is_new = taken.arrival.is_ignored and event.deliveries == 1
+        _log(event, ignored(event.summary) if is_new else None)
 
 
 def _log(event: Event, reaction: Reaction | None) -> None:

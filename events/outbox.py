@@ -35,10 +35,12 @@ def queue(
     cause: Event | None = None,
     subject: Model | None = None,
     tenant_key: str = "",
+    first: bool = False,
 ) -> OutboxItem | None:
     """Queues one of events.calls.CALLS; calls to one `target` (a chat, a person) are made in order.
 
-    Of rows to one target with the same `merge_key` and step that still wait, only the newest is sent.
+    Of rows to one target with the same `merge_key` and step that still wait, only the newest is sent. `first`: nothing
+    can have been queued under this key, so the row may be written a moment later, with others; it has no `pk` then.
     """
     item = OutboxItem(bot=bot, key=key, uuid=uuid_of(key), call=call, target=target, arguments=arguments)
     now = running()
@@ -50,7 +52,7 @@ def queue(
     if bot.app_type == Bot.AppType.STORE and not item.tenant_key:
         item.tenant_key = _tenant_of(item)
     if now is not None:
-        return now.queue(item)
+        return now.queue(item, first=first)
     return item if insert_once(item) else None
 
 

@@ -80,7 +80,7 @@ class Replaying(Running):
     replay: Replay
     calls: list[Call] = field(default_factory=list)
 
-    def queue(self, item: OutboxItem) -> OutboxItem | None:
+    def queue(self, item: OutboxItem, *, first: bool = False) -> OutboxItem | None:
         item.replay, item.priority = self.replay, Priority.BULK  # what happens now goes first
         known = None if insert_once(item) else OutboxItem.objects.filter(key=item.key).first()
         state = NEW if known is None else self._once_more(item, known)

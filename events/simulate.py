@@ -165,7 +165,7 @@ class Watching(Running):
 
     calls: list[Call] = field(default_factory=list)
 
-    def queue(self, item: OutboxItem) -> OutboxItem | None:
+    def queue(self, item: OutboxItem, *, first: bool = False) -> OutboxItem | None:
         is_new = insert_once(item)
         state = NEW if is_new else SENT_BEFORE
         self.calls.append(Call(state, item.key, item.call, item.target, item.arguments))

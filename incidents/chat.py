@@ -207,14 +207,19 @@ def create_chat(incident: Incident) -> None:
     )
 
 
+def may_be_ours(name: str) -> bool:
+    """Whether a chat of this name may be an incident's whose id we have not heard yet."""
+    return name.startswith("[")
+
+
 def being_made(bot: Bot, name: str) -> Incident | None:
     """The incident whose chat of this name Feishu may have made already, before we are told its id.
 
     Ask it before `in_chat`: the id is stored in the transaction that ends the making. Asked for every person who
-    joins any chat, so a name that is none of ours costs nothing. Of two chats of one name it is the newer one's: a
-    line may come to stand in the wrong timeline, but nobody is greeted.
+    joins any chat, so a name that is none of ours (`may_be_ours`) costs nothing. Of two chats of one name it is the
+    newer one's: a line may come to stand in the wrong timeline, but nobody is greeted.
     """
-    if not name.startswith("["):
+    if not may_be_ours(name):
         return None
     making = OutboxItem.objects.filter(bot=bot, step=CREATION, followed_up=False, arguments__name=name)
     item = making.order_by("-pk").first()

@@ -1,5 +1,6 @@
 """Events in an incident's chat: they feed its timeline. Each handler returns None where the chat has no incident."""
 
+from collections.abc import Sequence
 from typing import Any
 
 from django.utils.translation import gettext as _
@@ -8,6 +9,7 @@ from events.dispatch import Reaction, handled, ignored, left_out
 from events.envelope import text_at
 from events.models import Event
 from events.people import learn, names_in
+from events.running import ask_for_all
 
 from . import chat, commands, entries, names
 from .models import Incident, TimelineEntry, Via
@@ -86,8 +88,16 @@ def renamed(event: Event) -> Reaction | None:
 def _present_or_future(event: Event) -> Incident | None:
     """The incident of the chat; also while Feishu has made the chat, and we have not heard of it: the first people
     join it in that moment."""
-    future = chat.being_made(event.bot, text_at(event.payload, "name"))
-    return Incident.objects.in_chat(event.bot, event.chat_id) or future
+    name = text_at(event.payload, "name")
+    if chat.may_be_ours(name):
+        future = chat.being_made(event.bot, name)
+        return Incident.objects.in_chat(event.bot, event.chat_id) or future
+    newest = ask_for_all(_newest_incidents, event).get((event.bot_id, event.chat_id))
+    return Incident.objects.filter(pk=newest).first() if newest else None
+
+
+def _newest_incidents(events: Sequence[Event]) -> dict[tuple[int, str], int]:
+    return Incident.objects.newest_in({event.bot_id for event in events}, {event.chat_id for event in events})
 
 
 def _came_or_went(event: Event) -> Reaction | None:

@@ -20,7 +20,8 @@ def greet_new_members(event: Event) -> Reaction:
     people = _members(event.payload.get("users"))
     if not people:
         return ignored("the event names nobody")
-    return _greet(event, Trigger.MEMBER_JOINED, people, key=f"welcome:{event.bot_id}:{event.event_id}")
+    key = f"welcome:{event.bot_id}:{event.event_id}"
+    return _greet(event, Trigger.MEMBER_JOINED, people, key=key, first=not event.tries)
 
 
 def greet_conversation(event: Event) -> Reaction:
@@ -49,7 +50,9 @@ def introduce_bot(event: Event) -> Reaction:
     return _greet(event, Trigger.BOT_JOINED, [], key=f"intro:{event.bot_id}:{event.event_id}")
 
 
-def _greet(event: Event, trigger: Trigger, people: Sequence[Person], *, key: str) -> Reaction:
+def _greet(
+    event: Event, trigger: Trigger, people: Sequence[Person], *, key: str, first: bool = False
+) -> Reaction:
     if not event.chat_id:
         return ignored("the event names no chat")
     template = WelcomeTemplate.objects.best_for(event.bot, trigger, event.chat_id, event.tenant_key)
@@ -61,7 +64,9 @@ def _greet(event: Event, trigger: Trigger, people: Sequence[Person], *, key: str
         )
     chat_name = text_at(event.payload, "name")
     card = template.render(welcome_variables(event.bot.name, event.chat_id, chat_name, people))
-    item = send_card(event.bot, chat_id=event.chat_id, card=card, key=key, cause=event, subject=template)
+    item = send_card(
+        event.bot, chat_id=event.chat_id, card=card, key=key, cause=event, subject=template, first=first
+    )
     return handled(f"“{template.name}” queued" if item else "was queued before")
 
 

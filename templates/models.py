@@ -14,7 +14,7 @@ from django.utils import timezone
 from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 
-from events.cards import JSON, CardError, parse, render, unknown_variables
+from events.cards import JSON, CardError, complete, parse, render, template, unknown_variables
 from events.envelope import ID_LENGTH
 from events.models import Bot
 from events.remembered import Remembered
@@ -102,7 +102,7 @@ class WelcomeTemplate(models.Model):
 
     def render(self, variables: dict[str, Any]) -> JSON:
         """The card with its variables filled in; raises CardError."""
-        return render(parse(self.card), variables)
+        return complete(template(self.card, frozenset(variables)), variables)
 
     def clean(self) -> None:
         errors: dict[str, Any] = {}

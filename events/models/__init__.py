@@ -20,7 +20,7 @@ from .outbox import AGAIN, Attempt, OutboxAttachment, OutboxItem, OutboxQuerySet
 from .person import Chat, Named, Person
 from .quota import Circuit, Quota
 from .replay import CALLS_PER_MINUTE, MOST_CALLS_PER_MINUTE, PlannedCall, Replay
-from .rows import BIGGEST_KEY, insert_all, insert_once, prepared_cursor, storable
+from .rows import BIGGEST_KEY, insert_all, insert_new, insert_once, prepared_cursor, storable
 from .ticket import AppTicket
 
 __all__ = [
@@ -65,6 +65,7 @@ __all__ = [
     "Replay",
     "default_domain",
     "insert_all",
+    "insert_new",
     "insert_once",
     "prepared_cursor",
     "storable",

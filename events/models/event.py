@@ -18,7 +18,7 @@ from ..confidential import Reader, hidden_from
 from ..envelope import ID_LENGTH, Envelope
 from ..partitions import RECEIVE, is_partitioned
 from .bot import Bot
-from .rows import as_json, insert_all, prepared_cursor, storable
+from .rows import as_json, insert_all, prepared_cursor, storable, update_all
 
 # An event whose handler raised is run again after these seconds, then left to the operator.
 EVENT_RETRY_SECONDS = (15, 60, 300, 1800, 7200)
@@ -36,6 +36,7 @@ class Arrival:
     transport: str
     columns: dict[str, Any] = field(default_factory=dict)
     stored: tuple[Any, ...] | None = None  # the rest of _STORED
+    known: Event | None = None  # stored before under another key: this is a copy of it
 
     def __post_init__(self) -> None:
         now, envelope = timezone.now(), self.envelope
@@ -64,6 +65,8 @@ class Arrival:
     @property
     def event(self) -> Event:
         """The row as it was stored; made anew each time."""
+        if self.known is not None:
+            return self.known
         if self.stored is None:
             raise IntegrityError("DO UPDATE returned no row")
         event = Event(bot=self.bot, **self.columns)
@@ -74,9 +77,20 @@ class Arrival:
         return event
 
     @property
+    def may_be_a_copy(self) -> bool:
+        """A message is told apart by its message_id; one whose event_id is known is a duplicate all the same."""
+        return self.envelope.dedup_key != self.envelope.event_id
+
+    @property
     def is_settled(self) -> bool:
         """Whether the row waits for no handler."""
+        if self.known is not None:
+            return not self.known.is_waiting
         return self.stored is not None and self.stored[1] not in Event.WAITING
+
+    @property
+    def is_ignored(self) -> bool:
+        return self.columns.get("status") == Event.Status.IGNORED.value
 
     def ignore(self, why: str) -> None:
         """No handler will see it: if it is new, it is stored as IGNORED in the same statement."""
@@ -93,10 +107,7 @@ class EventQuerySet(models.QuerySet["Event"]):
         """
         arrival = Arrival(bot, envelope, transport)
         self.receive_all([arrival])
-        event = arrival.event
-        if event.deliveries == 1 and envelope.dedup_key != envelope.event_id:
-            return self._the_one_with_its_event_id(event)
-        return event
+        return arrival.event
 
     def receive_all(self, arrivals: Sequence[Arrival]) -> None:
         """The same for several, in one statement; no two of them may have one `key`."""
@@ -106,15 +117,23 @@ class EventQuerySet(models.QuerySet["Event"]):
         stored = {row[:2]: row[2:] for row in found}
         for arrival in arrivals:
             arrival.stored = stored[arrival.key]
+            if arrival.may_be_a_copy:
+                arrival.known = self._stored_before(arrival.event)
 
-    def _the_one_with_its_event_id(self, event: Event) -> Event:
-        """A message is told apart by its message_id; one whose event_id is known is a duplicate all the same."""
+    def save_outcomes(self, events: Sequence[Event]) -> None:
+        """Writes what `conclude` said of them, in one statement."""
+        # By the key alone, every partition would be planned for. save() costs four times as much.
+        update_all(events, _CONCLUDED, key=("id", "received_at") if is_partitioned() else ("id",))
+
+    def _stored_before(self, event: Event) -> Event | None:
+        """The event of which this new row is a copy under another key; the row goes, the event is counted once more."""
+        if event.deliveries > 1:
+            return None
         known = self.filter(bot=event.bot, event_id=event.event_id, pk__lt=event.pk).first()
-        if known is None:
-            return event
-        event.delete()
-        self.filter(pk=known.pk).update(deliveries=F("deliveries") + 1)
-        known.deliveries += 1
+        if known is not None:
+            event.delete()
+            self.filter(pk=known.pk).update(deliveries=F("deliveries") + 1)
+            known.deliveries += 1
         return known
 
     def readable_by(self, reader: Reader) -> EventQuerySet:
@@ -175,12 +194,6 @@ def _store(rows: Sequence[Mapping[str, Any]]) -> list[tuple[Any, ...]]:
         cursor.execute(_RECEIVE, [as_json(Event, rows), DELIVERY_TIMES_KEPT])
         found: list[tuple[Any, ...]] = cursor.fetchall()
     return found
-
-
-_FINISH = (
-    "UPDATE events_event SET status = %s, handler = %s, summary = %s, duration_ms = %s, tries = %s, handled_at = %s,"
-    " next_try_at = NULL, error = '' WHERE id = %s"
-)
 
 
 class Event(models.Model):
@@ -272,15 +285,13 @@ class Event(models.Model):
 
     def finish(self, status: str, summary: str, duration_ms: int) -> None:
         """The handler is through: the event is HANDLED or IGNORED."""
+        self.conclude(status, summary, duration_ms)
+        Event.objects.save_outcomes([self])
+
+    def conclude(self, status: str, summary: str, duration_ms: int) -> None:
+        """`finish` without the writing, for who finishes several at once."""
         self.status, self.summary, self.duration_ms = status, summary[:300], duration_ms
         self.tries, self.handled_at, self.next_try_at, self.error = self.tries + 1, timezone.now(), None, ""
-        with prepared_cursor() as cursor:  # every handled event: save() costs four times as much
-            at = connection.ops.adapt_datetimefield_value(self.handled_at)
-            values: list[Any] = [status, self.handler, self.summary, duration_ms, self.tries, at, self.pk]
-            if is_partitioned():  # by the key alone, every partition would be planned for
-                cursor.execute(f"{_FINISH} AND received_at = %s", [*values, self.received_at])
-            else:
-                cursor.execute(_FINISH, values)
 
     def fail(self, error: BaseException, duration_ms: int, handler: str = "") -> None:
         """The handler raised: kept with its traceback and run again after EVENT_RETRY_SECONDS."""
@@ -294,4 +305,5 @@ class Event(models.Model):
         self.save(update_fields=_OUTCOME)
 
 
+_CONCLUDED = ("status", "handler", "summary", "duration_ms", "tries", "handled_at", "next_try_at", "error")
 _OUTCOME = ("status", "handler", "summary", "duration_ms", "error", "tries", "next_try_at")

@@ -54,20 +54,46 @@ class _PreparingCursor(psycopg.Cursor[Any]):
 
 @cache
 def _statement(model: type[models.Model], vendor: str, on_conflict: str, returning: str) -> str:
-    """PostgreSQL and SQLite differ in how a JSON array becomes rows."""
     quote = connection.ops.quote_name
     fields = _fields(model)
     columns = ", ".join(quote(str(field.column)) for field in fields)
-    if vendor == "postgresql":
-        types = ", ".join(f"{quote(field.attname)} {field.db_type(connection)}" for field in fields)
-        source = f"SELECT {', '.join(quote(field.attname) for field in fields)} FROM jsonb_to_recordset(%s::jsonb) AS arrived ({types})"  # noqa: E501, S608
-    else:
-        values = ", ".join(_sqlite_value(field) for field in fields)
-        source = f"SELECT {values} FROM json_each(%s) WHERE true"  # noqa: S608 (WHERE: or ON would mean a join)
     return (
-        f"INSERT INTO {quote(model._meta.db_table)} AS existing ({columns}) {source}"
+        f"INSERT INTO {quote(model._meta.db_table)} AS existing ({columns}) {_arrived(fields, vendor)}"
         f" ON CONFLICT {on_conflict} RETURNING {returning}"
     )
+
+
+def _arrived(fields: Sequence[Any], vendor: str) -> str:
+    """The SELECT of a JSON array's rows; PostgreSQL and SQLite differ in how one becomes the other."""
+    quote = connection.ops.quote_name
+    names = [quote(field.attname) for field in fields]
+    if vendor == "postgresql":
+        types = [f"{name} {field.db_type(connection)}" for name, field in zip(names, fields, strict=True)]
+        return f"SELECT {', '.join(names)} FROM jsonb_to_recordset(%s::jsonb) AS arrived ({', '.join(types)})"  # noqa: S608
+    values = [f"{_sqlite_value(field)} AS {name}" for name, field in zip(names, fields, strict=True)]
+    return f"SELECT {', '.join(values)} FROM json_each(%s) WHERE true"  # noqa: S608 (WHERE: or ON would mean a join)
+
+
+def update_all(rows: Sequence[models.Model], fields: Sequence[str], key: Sequence[str] = ("id",)) -> None:
+    """One `UPDATE` that writes these columns of rows of one model, each found by the columns of `key`."""
+    if not rows:
+        return
+    model = type(rows[0])
+    values = [{name: getattr(row, name) for name in (*key, *fields)} for row in rows]
+    with prepared_cursor() as cursor:
+        statement = _update_statement(model, connection.vendor, tuple(fields), tuple(key))
+        cursor.execute(statement, [json.dumps(values, default=_time_text)])
+
+
+@cache
+def _update_statement(
+    model: type[models.Model], vendor: str, fields: tuple[str, ...], key: tuple[str, ...]
+) -> str:
+    quote = connection.ops.quote_name
+    changes = ", ".join(f"{quote(name)} = changed.{quote(name)}" for name in fields)
+    same = " AND ".join(f"existing.{quote(name)} = changed.{quote(name)}" for name in key)
+    arrived = _arrived([model._meta.get_field(name) for name in (*key, *fields)], vendor)
+    return f"UPDATE {quote(model._meta.db_table)} AS existing SET {changes} FROM ({arrived}) AS changed WHERE {same}"  # noqa: S608
 
 
 def _sqlite_value(field: Any) -> str:
@@ -97,13 +123,25 @@ def insert_once(row: models.Model) -> bool:
 
     `bulk_create(ignore_conflicts=True)` cannot tell whether it inserted, and `get_or_create` takes four queries.
     """
-    values = {
-        field.attname: field.get_prep_value(field.pre_save(row, add=True)) for field in _fields(type(row))
-    }
-    found = insert_all(type(row), [values], on_conflict="DO NOTHING", returning="id")
+    found = _insert([row])
     if found:
         row.pk = found[0][0]
     return bool(found)
+
+
+def insert_new(rows: Sequence[models.Model]) -> None:
+    """Inserts rows of one model in one statement, without those that a unique key forbids; sets no `pk`."""
+    if rows:
+        _insert(rows)
+
+
+def _insert(rows: Sequence[models.Model]) -> list[tuple[Any, ...]]:
+    model = type(rows[0])
+    values = [
+        {field.attname: field.get_prep_value(field.pre_save(row, add=True)) for field in _fields(model)}
+        for row in rows
+    ]
+    return insert_all(model, values, on_conflict="DO NOTHING", returning="id")
 
 
 def storable(text: str) -> str:

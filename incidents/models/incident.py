@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import uuid
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any, ClassVar
 
-from django.db import IntegrityError, models, transaction
+from django.db import IntegrityError, connection, models, transaction
 from django.db.models import Exists, F, OuterRef, Q
 from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
@@ -120,16 +121,29 @@ class IncidentQuerySet(models.QuerySet["Incident"]):
         chats = Q(chat_id=chat_id) | Q(pk__in=FormerChat.objects.filter(chat_id=chat_id).values("incident"))
         return self.filter(chats, bot=bot).order_by("-pk").first()
 
+    def newest_in(self, bots: Collection[int], chat_ids: Collection[str]) -> dict[tuple[int, str], int]:
+        """The newest incident of each of these chats that has one: {(the bot's key, chat_id): its key}."""
+        with prepared_cursor() as cursor:  # a fifth of what it costs to have the ORM write the same
+            cursor.execute(_NEWEST_IN[connection.vendor], [_array(bots), _array(set(chat_ids) - {""})])
+            return {(bot, chat_id): newest for bot, chat_id, newest in cursor.fetchall()}
+
     def in_chat(self, bot: Bot, chat_id: str) -> Incident | None:
         """The newest incident of a chat. Asked for every event of every chat, nearly always in vain."""
-        if not chat_id:
-            return None
-        with prepared_cursor() as cursor:  # a fifth of what it costs to have the ORM write the same
-            cursor.execute(
-                "SELECT max(id) FROM incidents_incident WHERE bot_id = %s AND chat_id = %s", [bot.pk, chat_id]
-            )
-            (newest,) = cursor.fetchone()
+        newest = self.newest_in([bot.pk], [chat_id]).get((bot.pk, chat_id)) if chat_id else None
         return self.filter(pk=newest).first() if newest else None
+
+
+_NEWEST_IN = {
+    "postgresql": "SELECT bot_id, chat_id, max(id) FROM incidents_incident"
+    " WHERE bot_id = ANY(%s) AND chat_id = ANY(%s) GROUP BY bot_id, chat_id",
+    "sqlite": "SELECT bot_id, chat_id, max(id) FROM incidents_incident"
+    " WHERE bot_id IN (SELECT value FROM json_each(%s)) AND chat_id IN (SELECT value FROM json_each(%s))"
+    " GROUP BY bot_id, chat_id",
+}
+
+
+def _array(values: Collection[int] | Collection[str]) -> Any:
+    return list(values) if connection.vendor == "postgresql" else json.dumps(list(values))
 
 
 class Incident(models.Model):

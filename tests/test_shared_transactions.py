@@ -1,0 +1,161 @@
+"""Events that arrive at the same moment share a transaction: greeted together, failing apart."""
+
+import threading
+from collections.abc import Sequence
+from typing import Any
+
+import pytest
+from django.db import connection, connections
+
+from events import dispatch
+from events.groupcommit import GroupCommit
+from events.models import Bot, Event, OutboxItem
+from events.views import answer
+from templates.starters import make_starters
+from tests.feishu_events import CHAT_ID, ENCRYPT_KEY, Json, member_joined, sealed, v2
+
+pytest_plugins = ["tests.incident_fixtures"]
+pytestmark = pytest.mark.django_db(transaction=True)
+
+
+class Arriving:
+    """Pushes events, each from a thread of its own; the first is held up until all the others wait behind it."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.sizes: list[int] = []  # of the transactions
+        self._gate = threading.Event()
+        self._take_in = dispatch._take_in
+        self._commit = GroupCommit(self._wait_and_take_in, key=lambda one: one.arrival.key, wait_seconds=60)
+        monkeypatch.setattr(dispatch, "_take_in_with_others", self._commit)
+
+    def _wait_and_take_in(self, several: Sequence[Any]) -> None:
+        self._gate.wait(60)
+        self.sizes.append(len(several))
+        self._take_in(several)
+
+    def together(self, bodies: Sequence[Json]) -> list[int]:
+        """The status that each push was answered with."""
+        statuses = [0] * len(bodies)
+
+        def push(number: int) -> None:
+            raw, headers = sealed(bodies[number], ENCRYPT_KEY)
+            environ = {f"HTTP_{name.upper().replace('-', '_')}": value for name, value in headers.items()}
+            environ |= {"REQUEST_METHOD": "POST", "CONTENT_LENGTH": str(len(raw))}
+            try:
+                statuses[number] = answer("default", environ, lambda: raw)[0]
+            finally:
+                connections.close_all()
+
+        threads = [threading.Thread(target=push, args=(number,)) for number in range(len(bodies))]
+        for thread in threads:
+            thread.start()
+        while len(self._commit._waiting) < len(bodies) - 1:
+            assert any(thread.is_alive() for thread in threads)
+        self._gate.set()
+        for thread in threads:
+            thread.join(60)
+        return statuses
+
+
+@pytest.fixture
+def arriving(bot: Bot, monkeypatch: pytest.MonkeyPatch) -> Arriving:
+    make_starters(bot)
+    return Arriving(monkeypatch)
+
+
+def outcomes() -> dict[str, tuple[str, int, int]]:
+    """{event_id: (status, deliveries, calls that it caused)}."""
+    return {
+        event.event_id: (str(event.status), event.deliveries, event.outbox.count())
+        for event in Event.objects.all()
+    }
+
+
+def test_greetings_share_a_transaction_and_each_greets_once(arriving: Arriving) -> None:
+    ids = [f"ev_{number}" for number in range(9)]
+    assert arriving.together([member_joined(event_id=one, chat_id=f"oc_{one}") for one in ids]) == [200] * 9
+    assert sorted(arriving.sizes) == [1, 8]
+    assert outcomes() == dict.fromkeys(ids, ("handled", 1, 1))
+    assert set(OutboxItem.objects.values_list("target", flat=True)) == {f"oc_{one}" for one in ids}
+    event = Event.objects.latest("pk")
+    assert (event.handler, event.tries, event.summary[-6:]) == (
+        "templates.handlers.greet_new_members",
+        1,
+        "queued",
+    )
+    assert event.handled_at is not None
+
+
+@pytest.mark.postgres
+def test_the_statements_of_every_event_are_planned_once_a_connection(bot: Bot, push: Any) -> None:
+    make_starters(bot)
+    for _ in range(3):
+        assert push(bot, member_joined()).status_code == 200
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT left(statement, 6), generic_plans + custom_plans FROM pg_prepared_statements")
+        used = cursor.fetchall()
+    assert sorted(used) == [("INSERT", 3), ("INSERT", 3), ("SELECT", 3), ("UPDATE", 3)]
+
+
+def test_copies_that_arrive_together_are_greeted_once(arriving: Arriving) -> None:
+    bodies = [member_joined(event_id="ev_1"), member_joined(event_id="ev_2"), member_joined(event_id="ev_1")]
+    assert arriving.together([*bodies, *bodies]) == [200] * 6
+    assert outcomes() == {"ev_1": ("handled", 4, 1), "ev_2": ("handled", 2, 1)}
+
+
+def test_what_nobody_handles_goes_with_them(arriving: Arriving) -> None:
+    other = v2("vc.meeting.all_meeting_started_v1", {}, event_id="ev_other")
+    assert (
+        arriving.together([member_joined(event_id="ev_0"), other, member_joined(event_id="ev_1")])
+        == [200] * 3
+    )
+    assert sorted(arriving.sizes) == [1, 2]
+    greeted = ("handled", 1, 1)
+    assert outcomes() == {"ev_0": greeted, "ev_1": greeted, "ev_other": ("ignored", 1, 0)}
+
+
+def test_an_event_whose_handler_raises_does_not_touch_those_it_came_with(
+    arriving: Arriving, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    greet = dispatch.routes()["im.chat.member.user.added_v1"][-1]
+
+    def handler(event: Event) -> dispatch.Reaction | None:
+        if event.chat_id == "oc_bad":
+            raise ValueError("the handler is broken")
+        return greet(event)
+
+    monkeypatch.setattr(dispatch, "routes", lambda: {"im.chat.member.user.added_v1": (handler,)})
+    good = [f"ev_{number}" for number in range(5)]
+    bodies = [member_joined(event_id=one, chat_id=f"oc_{one}") for one in good]
+    bodies.insert(2, member_joined(event_id="ev_bad", chat_id="oc_bad"))
+    assert arriving.together(bodies) == [200] * 6
+    assert outcomes() == {**dict.fromkeys(good, ("handled", 1, 1)), "ev_bad": ("failed", 1, 0)}
+    failed = Event.objects.get(event_id="ev_bad")
+    assert (failed.tries, "the handler is broken" in failed.error) == (1, True)
+
+
+def test_a_failed_event_that_comes_again_with_others_is_greeted_then(arriving: Arriving, bot: Bot) -> None:
+    bot.welcome_templates.update(card="not a card")
+    assert arriving.together([member_joined(event_id="ev_again")]) == [200]
+    assert outcomes() == {"ev_again": ("failed", 1, 0)}
+    bot.welcome_templates.all().delete()
+    make_starters(bot)
+    arriving._gate.clear()
+    bodies = [member_joined(event_id=one) for one in ("ev_1", "ev_again", "ev_2")]
+    assert arriving.together(bodies) == [200] * 3
+    assert outcomes() == {
+        "ev_1": ("handled", 1, 1),
+        "ev_2": ("handled", 1, 1),
+        "ev_again": ("handled", 2, 1),
+    }
+
+
+def test_among_them_those_who_join_an_incidents_chat_are_not_greeted(
+    arriving: Arriving, incident: Any
+) -> None:
+    chats = ["oc_1", CHAT_ID, "oc_2", CHAT_ID, "oc_3"]
+    bodies = [member_joined(event_id=f"ev_{number}", chat_id=chat) for number, chat in enumerate(chats)]
+    assert arriving.together(bodies) == [200] * 5
+    greeted = OutboxItem.objects.filter(key__startswith="welcome:").values_list("target", flat=True)
+    assert sorted(greeted) == ["oc_1", "oc_2", "oc_3"]
+    assert incident.timeline.filter(kind="joined").count() == 2

@@ -329,3 +329,30 @@ def test_a_conversation_that_is_on_the_screen_is_read(screen: Any, seeded: Sandb
     person.card(chat_id)
     until(lambda: any(push["type"] == "im.message.message_read_v1" for push in person.pushes()))
     person.http.close()
+
+
+def test_who_comes_goes_and_renames_stands_between_the_messages(
+    screen: Any, room: tuple[Person, str]
+) -> None:
+    person, chat_id = room
+    person.post(f"/groups/{chat_id}/members", {"open_id": "ou_tansy", "name": "Tansy"})
+    person.post(f"/groups/{chat_id}/messages", {"open_id": "ou_tansy", "text": "hello"})
+    person.http.patch(f"/groups/{chat_id}", json={"name": "P0", "open_id": "ou_tansy"})
+    person.post(f"/groups/{chat_id}/leave", {"open_id": "ou_tansy"})
+    screen.wait_for_selector(".note >> text=Tansy left")
+    lines = screen.locator("#messages .note, #messages .said").all_inner_texts()
+    assert lines == [
+        "青禾 brought Tansy in",
+        "hello",
+        "Tansy renamed the group to “P0”",
+        "Tansy left",
+    ]
+    screen.reload()
+    screen.wait_for_selector(".note >> text=Tansy left")
+    assert screen.locator("#messages .note, #messages .said").all_inner_texts() == lines
+
+
+def test_a_new_group_is_the_first_of_the_list(screen: Any, room: tuple[Person, str]) -> None:
+    person, _ = room
+    person.group(name="newest")
+    screen.wait_for_selector("#chat-list li:first-child >> text=newest")

@@ -386,3 +386,21 @@ def test_feishus_clock_does_not_go_back_at_a_restart(tmp_path: Path) -> None:
     again.clock.advance(3601)
     assert again.seen_uuid("message", "once", 3600) == ""
     again.store.close()
+
+
+def test_who_came_and_went_is_told_beside_the_messages_and_not_in_the_apps_history(
+    person: Person, chat_id: str
+) -> None:
+    users = [{"name": f"p{number}"} for number in range(8)]
+    person.post(f"/groups/{chat_id}/members", {"users": users})
+    told = person.http.get(f"/groups/{chat_id}/messages").json()
+    assert [(note["kind"], note["count"], len(note["who"])) for note in told["notes"]] == [
+        ("bot_joined", 0, 0),
+        ("joined", 1, 1),
+        ("joined", 8, 5),
+    ]
+    assert told["items"] == []
+    later = person.http.get(f"/groups/{chat_id}/messages?since={told['revision']}").json()
+    assert (later["notes"], later["revision"]) == ([], told["revision"])
+    path = f"/im/v1/messages?container_id_type=chat&container_id={chat_id}"
+    assert person.bot("GET", path, {}).json()["data"]["items"] == []

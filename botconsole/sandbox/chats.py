@@ -228,6 +228,8 @@ def change(world: World, chat: Row, changed: dict[str, Any], operator: dict[str,
         chat["chat_id"],
     )
     world.changes.publish("state", chat["chat_id"])
+    if "name" in changed:
+        world.note(chat, "renamed", operator, name=changed["name"])
     if not chat["bot_in"]:
         return ""
     for told in (before, changed):
@@ -252,6 +254,7 @@ def end(world: World, chat: Row, operator: dict[str, Any], keep_history: bool = 
     status = "dissolved_save" if keep_history else "dissolved"
     world.store.run("UPDATE chats SET status = ? WHERE chat_id = ?", status, chat["chat_id"])
     world.changes.publish("state", chat["chat_id"])
+    world.note(chat, "dissolved", operator)
     if keep_history or not chat["bot_in"]:
         return ""
     return world.push("im.chat.disbanded_v1", payloads.chat_event(world.config, chat, operator))

@@ -121,6 +121,9 @@ def move_bot(world: World, chat: Row, inside: bool) -> str:
     event = payloads.chat_event(world.config, chat, operator(world, chat))
     world.store.run("UPDATE chats SET bot_in = ? WHERE chat_id = ?", int(inside), chat["chat_id"])
     world.changes.publish("state", chat["chat_id"])
+    world.note(
+        chat, "bot_joined" if inside else "bot_removed", event["operator_id"], name=world.config.app_name
+    )
     return world.push(f"im.chat.member.bot.{'added' if inside else 'deleted'}_v1", event)
 
 

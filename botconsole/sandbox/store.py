@@ -54,6 +54,10 @@ CREATE TABLE IF NOT EXISTS reactions (
     message_id TEXT NOT NULL, open_id TEXT NOT NULL, emoji_type TEXT NOT NULL,
     PRIMARY KEY (message_id, open_id, emoji_type));
 CREATE TABLE IF NOT EXISTS files (file_key TEXT PRIMARY KEY, name TEXT NOT NULL, data BLOB NOT NULL);
+CREATE TABLE IF NOT EXISTS notes (
+    number INTEGER PRIMARY KEY AUTOINCREMENT, chat_id TEXT NOT NULL, kind TEXT NOT NULL, about TEXT NOT NULL,
+    create_ms INTEGER NOT NULL, revision INTEGER NOT NULL);
+CREATE INDEX IF NOT EXISTS notes_of_a_chat ON notes (chat_id, create_ms);
 CREATE TABLE IF NOT EXISTS versions (
     message_id TEXT NOT NULL, open_id TEXT NOT NULL, content TEXT NOT NULL, PRIMARY KEY (message_id, open_id));
 CREATE TABLE IF NOT EXISTS presses (
@@ -85,6 +89,7 @@ WORLD = (
     "uuids",
     "images",
     "files",
+    "notes",
     "versions",
     "presses",
     "pushes",

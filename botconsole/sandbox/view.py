@@ -51,6 +51,7 @@ def chat_view(world: World, chat: Row, names: dict[str, str], most: int = -1) ->
         "last": summary(last, names) if last else "",
         "last_by": sender_name(world, last, names) if last else "",
         "last_at": last["create_ms"] if last else 0,
+        "noted_at": world.store.number("SELECT max(create_ms) FROM notes WHERE chat_id = ?", chat["chat_id"]),
         "number": chat["number"],
         "managers": [one["open_id"] for one in world.managers(chat["chat_id"])],
         "tabs": [_tab(row) for row in tabs.rows(world, chat["chat_id"])],
@@ -247,11 +248,37 @@ def messages_view(world: World, chat_id: str, asked: Asked) -> Json:
         asked.limit + 1,
     )
     told, names = rows[: asked.limit], world.names()
+    has_more = len(rows) > asked.limit
+    notes = _notes(world, chat_id, asked, told[-1]["create_ms"] if told and has_more else 0)
     return {
         "items": [message_view(world, row, names, asked.locale, asked.open_id) for row in reversed(told)],
-        "revision": max([asked.since, *(row["revision"] for row in told)]),
-        "has_more": len(rows) > asked.limit,
+        "notes": [
+            {
+                "number": row["number"],
+                "kind": row["kind"],
+                "create_time": row["create_ms"],
+                **json.loads(row["about"]),
+            }
+            for row in notes
+        ],
+        "revision": max([asked.since, *(row["revision"] for row in (*told, *notes))]),
+        "has_more": has_more,
     }
+
+
+def _notes(world: World, chat_id: str, asked: Asked, begin_ms: int) -> list[Row]:
+    """Who came, went or renamed the group in the time that is told: no messages, and not in the app's history."""
+    end_ms = asked.before["create_ms"] if asked.before is not None else 2**62
+    rows = world.store.rows(
+        "SELECT * FROM notes WHERE chat_id = ? AND revision > ? AND create_ms >= ? AND create_ms < ?"
+        " ORDER BY number DESC LIMIT ?",
+        chat_id,
+        asked.since,
+        begin_ms,
+        end_ms,
+        asked.limit,
+    )
+    return rows[::-1]
 
 
 def state_view(world: World) -> Json:

@@ -17,6 +17,7 @@ from botconsole.sandbox.push import Pusher
 from botconsole.sandbox.store import Row, Store, new_id
 
 Json = dict[str, Any]
+NAMED_IN_A_NOTE = 5
 
 
 @dataclass(slots=True)
@@ -179,6 +180,8 @@ class World:
             [(chat["chat_id"], person["open_id"], number) for person in new],
         )
         self.changes.publish("state")
+        if new and push:
+            self.note(chat, "joined", operator, new)
         if not (new and push and chat["bot_in"]):
             return ""
         event = payloads.members_event(self.config, chat, operator, new)
@@ -195,11 +198,36 @@ class World:
                 "DELETE FROM managers WHERE chat_id = ? AND open_id = ?", chat["chat_id"], person["open_id"]
             )
         self.changes.publish("state")
+        if gone:
+            itself = [person["open_id"] for person in gone] == [operator["open_id"]]
+            self.note(chat, "left" if itself else "removed", operator, gone)
         if not (gone and chat["bot_in"]):
             return ""
         return self.push(
             "im.chat.member.user.deleted_v1", payloads.members_event(self.config, chat, operator, gone)
         )
+
+    def note(
+        self, chat: Row, kind: str, operator: Json, people: list[Row] | None = None, name: str = ""
+    ) -> None:
+        """What the page tells between the messages; the app is pushed an event in its place."""
+        by = self.person(operator["open_id"])
+        who = [person["name"] for person in (people or [])[:NAMED_IN_A_NOTE]]
+        about = {
+            "by": by["name"] if by else self.config.app_name,
+            "who": who,
+            "count": len(people or []),
+            "name": name,
+        }
+        self.store.insert(
+            "notes",
+            chat_id=chat["chat_id"],
+            kind=kind,
+            about=json.dumps(about, ensure_ascii=False),
+            create_ms=wall_ms(),
+            revision=self.store.next_number("revision"),
+        )
+        self.changes.publish(chat["chat_id"])
 
     # messages
 

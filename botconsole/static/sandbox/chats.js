@@ -42,7 +42,8 @@ function choose(id, look = true) {
   draw();
 }
 
-const newestFirst = () => [...state.chats].sort((one, other) => other.last_at - one.last_at || one.number - other.number);
+const movedAt = (chat) => Math.max(chat.last_at, chat.noted_at);
+const newestFirst = () => [...state.chats].sort((one, other) => movedAt(other) - movedAt(one) || one.number - other.number);
 
 function drawList() {
   const now = opened();

@@ -1,5 +1,5 @@
 // The messages of the open chat: the newest first, older ones while one scrolls up, changes as they come.
-import { markOwn, messageLine } from "./messages.js";
+import { markOwn, messageLine, noteLine } from "./messages.js";
 import { $, attempt, call, dayOf, make, merged } from "./tools.js";
 import { current, word } from "./words.js";
 
@@ -39,6 +39,11 @@ function comeAndGo(entries) {
     }
   }
 }
+
+// Messages and what is told between them, in the order in which it happened.
+const inOrder = (items, notes) =>
+  [...items.map((item) => [item.create_time, lineOf(item)]), ...notes.map((note) => [note.create_time, noteLine(note)])]
+    .sort((one, other) => one[0] - other[0]).map(([, line]) => line);
 
 // The line of a message, watched if it has a card.
 function lineOf(item) {
@@ -101,7 +106,7 @@ export const refresh = merged(async () => {
     hasMore = told.has_more;
     oldest = told.items[0]?.message_id || "";
   }
-  draw(told.items, isFirst);
+  draw(told.items, told.notes, isFirst);
 });
 
 // Another person acts: cards that everyone has an own version of are drawn anew.
@@ -130,7 +135,7 @@ async function older() {
   oldest = told.items[0].message_id;
   const list = $("messages");
   const fromEnd = list.scrollHeight - list.scrollTop;
-  list.prepend(...told.items.map(lineOf));
+  list.prepend(...inOrder(told.items, told.notes));
   separate(list);
   list.scrollTop = list.scrollHeight - fromEnd;
   markOwn(look.who(), look.chatOf(chat));
@@ -160,7 +165,7 @@ function tellUnread(count) {
   $("to-end").textContent = word("new_messages", { n: count });
 }
 
-function draw(items, isFirst) {
+function draw(items, notes, isFirst) {
   const list = $("messages");
   const follows = isFirst || atEnd();
   list.querySelector(".empty")?.remove();
@@ -174,13 +179,13 @@ function draw(items, isFirst) {
     }
     else if (item.number > newest) fresh.push(item); // else an old one that is not loaded
   }
-  list.append(...fresh.map(lineOf));
+  list.append(...inOrder(fresh, notes));
   newest = Math.max(newest, ...fresh.map((item) => item.number));
   separate(list);
-  if (!list.children.length) list.append(make("li", { class: "empty" }, word(look.chatOf(chat)?.mode === "p2p" ? "empty_p2p" : "empty_chat")));
+  if (!list.querySelector("[id^=om_]")) list.append(make("li", { class: "empty" }, word(look.chatOf(chat)?.mode === "p2p" ? "empty_p2p" : "empty_chat")));
   markOwn(look.who(), look.chatOf(chat));
   if (items.some((item) => item.sender.type === "app")) read();
-  if (follows && (isFirst || items.length)) toEnd();
+  if (follows && (isFirst || items.length || notes.length)) toEnd();
   else if (fresh.length) tellUnread(unread + fresh.length);
 }
 

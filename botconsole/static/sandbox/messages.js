@@ -29,6 +29,14 @@ export function messageLine(item, acts) {
     tools(item, acts, content));
 }
 
+// Who came or went, or renamed the group: a line between the messages.
+export function noteLine(note) {
+  const more = note.count - note.who.length;
+  const who = note.who.join(word("comma")) + (more > 0 ? word("and_more", { n: more }) : "");
+  const itself = note.by === note.name && { bot_joined: "came", bot_removed: "left" }[note.kind]; // nobody else is known
+  return make("li", { class: "note", "data-at": note.create_time }, word(`note_${itself || note.kind}`, { ...note, who: who || note.name }));
+}
+
 function marks(item) {
   const told = [];
   if (item.updated) told.push(make("span", { class: "edited" }, word("edited")));

@@ -42,6 +42,12 @@ def names(bot: Bot, open_ids: Iterable[str]) -> dict[str, str]:
     return {open_id: name for open_id, name in _known(Person, bot, open_ids).items() if name}
 
 
+def shown(bot_pk: int | None, open_id: str) -> str:
+    """The name, or else the open_id itself."""
+    person = Person.objects.filter(bot=bot_pk, open_id=open_id).first() if bot_pk else None
+    return (person and person.name) or open_id
+
+
 def ask(bot: Bot, open_id: str) -> OutboxItem | None:
     """Queues the question to the contact API unless it was asked within a day.
 

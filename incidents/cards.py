@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hmac
+from collections.abc import Collection
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
@@ -10,6 +11,7 @@ from django.conf import settings
 from django.utils.crypto import salted_hmac
 from django.utils.translation import gettext as _
 
+from events import people
 from events.cards import JSON, escape
 
 from .phrases import NOTHING, duration, one_line
@@ -47,9 +49,13 @@ def is_signed(value: Any, chat_id: str) -> bool:
     return any(hmac.compare_digest(one.encode(), signature) for one in expected)
 
 
-def alert_card(incident: Incident) -> JSON:
-    """The card (JSON 2.0) of the incident as it is now; buttons only for what its state allows."""
-    elements, title = [_fields(incident)], one_line(incident.title)
+def alert_card(incident: Incident, *, present: Collection[str] | None = None) -> JSON:
+    """The card (JSON 2.0) of the incident as it is now; buttons only for what its state allows.
+
+    `present` are those who can be mentioned, as a preview supposes them; else whom Feishu has let into the chat.
+    """
+    mentioned = _in_the_chat(incident) if present is None else present
+    elements, title = [_fields(incident, mentioned)], one_line(incident.title)
     if incident.description:
         elements.append(_markdown(escape(shortened(incident.description, DESCRIPTION_LENGTH))))
     if incident.image_key:
@@ -77,8 +83,9 @@ def _in_the_chat(incident: Incident) -> set[str]:
     return set(incident.responders.filter(status="added").values_list("open_id", flat=True))
 
 
-def _named(open_id: str, present: set[str]) -> str:
-    return _at(open_id) if open_id in present else escape(open_id)
+def _named(incident: Incident, open_id: str, present: Collection[str]) -> str:
+    """A mention; by name, where it is known, of whoever is not in the chat."""
+    return _at(open_id) if open_id in present else escape(people.shown(incident.bot_id, open_id))
 
 
 def shortened(text: str, length: int) -> str:
@@ -98,16 +105,15 @@ def _tags(incident: Incident) -> list[JSON]:
     ]
 
 
-def _fields(incident: Incident) -> JSON:
+def _fields(incident: Incident, present: Collection[str]) -> JSON:
     on_call = incident.service.on_call if incident.service else []
-    present = _in_the_chat(incident)
     rows = [
         (_("Time"), _local_time(incident.opened_at)),
         (_("Incident"), escape(incident.number)),
         (_("Service"), escape(incident.service.name) if incident.service else NOTHING),
-        (_("First on call"), _named(on_call[0], present) if on_call else NOTHING),
-        (_("Second on call"), _named(on_call[1], present) if len(on_call) > 1 else NOTHING),
-        (_("Lead"), _named(incident.lead_open_id, present) if incident.lead_open_id else NOTHING),
+        (_("First on call"), _named(incident, on_call[0], present) if on_call else NOTHING),
+        (_("Second on call"), _named(incident, on_call[1], present) if len(on_call) > 1 else NOTHING),
+        (_("Lead"), _named(incident, incident.lead_open_id, present) if incident.lead_open_id else NOTHING),
     ]
     columns = [_column(f"**{name}**\n{value}") for name, value in rows]
     return {"tag": "column_set", "flex_mode": "bisect", "columns": columns}

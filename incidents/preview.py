@@ -37,7 +37,7 @@ def preview(typed: Mapping[str, Any]) -> Preview:
     try:
         incident = unsaved(typed)
         with chat.language_of_the_chat():
-            card = alert_card(incident)
+            card = alert_card(incident, present=incident.service.everyone if incident.service else ())
         problems = check(card)
         return Preview(picture(card, known_people()), chat.chat_name(incident), problems)
     except (TypeError, ValueError, LookupError, AttributeError, RecursionError):

@@ -10,6 +10,7 @@ from django.db import connection
 from django.utils import timezone
 
 from events.models import Bot, Heartbeat, OutboxItem, Person
+from incidents.cards import alert_card
 from incidents.models import Actor, Incident, Responder, Service, TimelineEntry, Via
 
 pytest_plugins = ["tests.admin_fixtures"]
@@ -611,3 +612,21 @@ def test_the_menu_begins_with_incidents(operator):
         "Outbox",
         "Services",
     ]
+
+
+def test_the_preview_mentions_the_on_call_by_name(operator, bot):
+    Person.objects.create(bot=bot, open_id=PERSON, name="Ada")
+    service = Service.objects.create(name="Shop", first_on_call=PERSON)
+    html = operator.post(f"{LIST}preview/", {"title": "x", "bot": bot.pk, "service": service.pk}).json()[
+        "html"
+    ]
+    assert "@Ada" in html
+    assert PERSON not in html
+
+
+def test_the_card_names_whoever_feishu_has_not_let_into_the_chat(make_incident, bot):
+    Person.objects.create(bot=bot, open_id=PERSON, name="Ada")
+    service = Service.objects.create(name="Shop", first_on_call=PERSON, second_on_call="ou_stranger")
+    card = str(alert_card(make_incident(service=service)))
+    assert "Ada" in card
+    assert (f"id={PERSON}" in card, "ou_stranger" in card.replace("&#95;", "_")) == (False, True)

@@ -18,7 +18,7 @@ class ReminderRuleAdmin(admin.ModelAdmin[ReminderRule]):
         "at_most",
         "ask_for_update_after_minutes",
     )
-    readonly_fields = ("severity",)
+    exclude = ("severity",)
     actions = None
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[ReminderRule]:

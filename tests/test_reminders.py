@@ -228,3 +228,13 @@ def test_a_reminder_to_a_chat_that_is_gone_is_the_last(bot: Any, feishu: Feishu)
     feishu.call("DELETE", f"groups/{incident.chat_id}")
     assert [remind(after(incident, 15)), work(), remind(after(incident, 300))] == [1, None, 0]
     assert Incident.objects.get().chat_gone
+
+
+@pytest.mark.parametrize(("via", "muted"), [(Via.COMMAND, False), (Via.ALERT, True)])
+def test_whoever_opens_it_again_ends_the_mute_of_before_and_its_alerts_do_not(
+    open_p1: Incident, via: Via, muted: bool
+) -> None:
+    open_p1.mute(OPERATOR, timedelta(hours=24))
+    open_p1.resolve(OPERATOR)
+    open_p1.reopen(Actor(via))
+    assert open_p1.is_muted is muted

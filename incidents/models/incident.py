@@ -267,8 +267,10 @@ class Incident(models.Model):
     def reopen(self, by: Actor, reason: str = "") -> None:
         """It is not over after all; whoever had acknowledged it must do so again.
 
-        A chat that still stands is kept; in place of one that is gone a new one begins: docs/decisions/0008.
+        A chat that still stands is kept; in place of one that is gone a new one begins: docs/decisions/0008. A mute
+        of before ends, unless its alerts alone flicker: who opens it again wants it heard.
         """
+        until = self.muted_until if by.via == Via.ALERT else None
         self._step(
             TimelineEntry.Kind.REOPENED,
             by,
@@ -283,6 +285,7 @@ class Incident(models.Model):
             resolved_by_open_id="",
             resolution_note="",
             false_alarm=False,
+            muted_until=until,
             reminder_count=0,
             reminded_at=timezone.now(),
         )

@@ -121,8 +121,9 @@ def _versions(event: Event) -> Iterable[dict[str, Any]]:
 
 
 def _newest(bot: Bot, reach: int, **which: str) -> Any:
-    newest = Event.objects.filter(bot=bot, **which).order_by("-pk")[:reach]
-    return Event.objects.filter(pk__in=newest.values("pk"))
+    """The bot's among the newest events of a chat or a type: read along one index, whoever else is busy."""
+    newest = Event.objects.filter(**which).order_by("-pk")[:reach]
+    return Event.objects.filter(pk__in=newest.values("pk"), bot=bot)
 
 
 def _recalled(incident: Incident, message_ids: Collection[str], reach: int) -> set[str]:

@@ -89,19 +89,24 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
 
 
 @pytest.fixture(scope="session", autouse=True)
-def _a_patient_feishu() -> Iterator[None]:
-    """The sandbox's limits are real seconds, and on a machine under load those are over before the app had its turn.
+def _time_enough() -> Iterator[None]:
+    """What a second decides, load decides: within this process, limits and pauses in real seconds are long.
 
-    So they are long, except in tests about them, which take `a_punctual_feishu`.
+    The sandbox waits for the app's answers, but for tests that take `a_punctual_feishu`; a call that failed is not
+    tried again while the test looks at what became of it (`hurry()` makes it due); a commit waits for its turn.
     """
     from botconsole.sandbox import connections, posting, server, webhook
+    from events import attempts, circuit, dispatch
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(webhook, "ANSWER_SECONDS", 60)
+        for module in (connections, webhook):
+            patch.setattr(module, "ANSWER_SECONDS", 60)
         patch.setattr(webhook, "CHALLENGE_SECONDS", 60)
-        patch.setattr(connections, "ANSWER_SECONDS", 60)
         patch.setattr(posting, "CONNECT_SECONDS", 60)
         patch.setattr(server, "START_SECONDS", 60)
+        patch.setattr(attempts, "RETRY_SECONDS", [60 + wait for wait in attempts.RETRY_SECONDS])
+        patch.setattr(circuit, "PROBE_SECONDS", [60 + wait for wait in circuit.PROBE_SECONDS])
+        patch.setattr(dispatch._commit_ignored, "_wait_seconds", 60)
         yield
 
 

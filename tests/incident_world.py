@@ -141,11 +141,12 @@ class Feishu:
 
 def work(rounds: int = 8) -> None:
     """The worker does what is due; what Feishu put off is due at once, up to `rounds` times."""
-    from events.models import OutboxItem
+    from events.models import Circuit, OutboxItem
 
     for _ in range(rounds):
         Worker().run_once()
         waiting = OutboxItem.objects.filter(status=OutboxItem.Status.PENDING)
+        Circuit.objects.exclude(opened_at=None).update(next_probe_at=timezone.now())
         if not waiting.hurry(timezone.now()):
             return
         time.sleep(0.25)

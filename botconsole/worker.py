@@ -27,7 +27,7 @@ from incidents.reminders import remind
 
 log = logging.getLogger(__name__)
 
-FINISH_SECONDS = 7  # below the ten that a supervisor leaves a process after SIGTERM: the end itself takes some, too
+FINISH_SECONDS = 7  # of the ten that a supervisor leaves a process after SIGTERM: the end takes some, too
 AWAY_SECONDS = 1
 QUIET_SECONDS = 30  # one line about a database that is away is enough for so long
 # How long to sleep when nothing wakes the worker. PostgreSQL does (NOTIFY), SQLite cannot.

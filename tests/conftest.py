@@ -97,6 +97,7 @@ def _time_enough() -> Iterator[None]:
     """
     from botconsole.sandbox import connections, posting, server, webhook
     from events import attempts, circuit, dispatch
+    from events.groupcommit import GroupCommit
 
     with pytest.MonkeyPatch.context() as patch:
         for module in (connections, webhook):
@@ -106,7 +107,8 @@ def _time_enough() -> Iterator[None]:
         patch.setattr(server, "START_SECONDS", 60)
         patch.setattr(attempts, "RETRY_SECONDS", [60 + wait for wait in attempts.RETRY_SECONDS])
         patch.setattr(circuit, "PROBE_SECONDS", [60 + wait for wait in circuit.PROBE_SECONDS])
-        patch.setattr(dispatch._commit_ignored, "_wait_seconds", 60)
+        for commit in (one for one in vars(dispatch).values() if isinstance(one, GroupCommit)):
+            patch.setattr(commit, "_wait_seconds", 60)
         yield
 
 

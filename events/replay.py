@@ -24,6 +24,7 @@ from . import clock, dispatch
 from .confidential import Reader, hidden_from
 from .dispatch import Handler, Reaction, ignored, routes
 from .eventfilter import EventFilter
+from .eventlist import ends_of
 from .models import AGAIN, Bot, Event, OutboxItem, PlannedCall, Priority, Replay, insert_once, storable
 from .outbox import uuid_of
 from .reading import catch_up
@@ -241,9 +242,8 @@ def ask(chosen: EventFilter | Collection[int], *, reader: Reader | None = None, 
     if isinstance(chosen, EventFilter):
         if chosen.reads_texts:
             catch_up()
-        newest = Event.objects.order_by("-pk").values_list("pk", flat=True).first() or 0
-        above, until = chosen.stretch
-        first, last = above or 0, newest if until is None else min(newest, until - 1)
+        oldest, last = ends_of(chosen)
+        first = oldest - 1
     else:
         keys = selection["events"]
         first, last = (keys[0] - 1, keys[-1]) if keys else (0, 0)

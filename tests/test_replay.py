@@ -5,6 +5,7 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
+from django.db.models import F
 from django.utils import timezone
 
 from events import dispatch, replay
@@ -71,6 +72,18 @@ def test_a_dry_run_lists_the_calls_and_leaves_no_trace(bot: Bot, received: Any) 
     assert job.tried["calls"] == {"send_message": {"new": 2}}
     assert list(Event.objects.order_by("pk").values()) == before
     assert [model.objects.count() for model in (OutboxItem, Greeting)] == [0, 0]
+
+
+def test_the_progress_of_a_dry_run_is_that_of_the_log_as_it_is_kept(
+    bot: Bot, received: Any, monkeypatch: Any
+) -> None:
+    received(*(member_joined() for _ in range(10)))
+    Event.objects.update(id=F("id") + 1_000_000)  # what was before is pruned
+    monkeypatch.setattr(replay, "EVENTS_AT_ONCE", 1)
+    job = everything()
+    assert replay.step(job.pk)
+    job.refresh_from_db()
+    assert (job.percent, job.tried["events"]) == (10, 1)
 
 
 def test_every_call_of_the_dry_run_is_kept_until_the_real_run_is_through(

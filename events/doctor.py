@@ -92,6 +92,12 @@ class Patient:
         real = self.bot.events.exclude(transport=SIMULATED).only("received_at", "transport")
         return real.order_by("-pk").first()
 
+    @property
+    def last_push(self) -> Event | None:
+        """The newest event that came by webhook: it alone says something of keys and request URL."""
+        pushed = self.bot.events.filter(transport=Bot.Transport.WEBHOOK).only("received_at")
+        return pushed.order_by("-pk").first()
+
 
 Findings = Iterator[Finding]
 
@@ -147,7 +153,7 @@ def _knows(patient: Patient, other: str) -> bool:
 
 def keys(patient: Patient) -> Findings:
     """Judged by what came: an event that was let in, or refusals that say the keys do not fit."""
-    bot, event = patient.bot, patient.last_event
+    bot, event = patient.bot, patient.last_push
     if bot.transport == Bot.Transport.LONG_CONNECTION:
         yield Finding("keys", OK, "keys_not_needed")
         return
@@ -190,8 +196,7 @@ def reachable(patient: Patient) -> Findings:
     bot = patient.bot
     if bot.transport == Bot.Transport.LONG_CONNECTION:
         return
-    came = bot.events.filter(transport=Bot.Transport.WEBHOOK).order_by("-pk").first()
-    if came is not None:
+    if (came := patient.last_push) is not None:
         yield Finding("reachable", OK, "reachable", {"at": came.received_at.isoformat()})
     elif urlsplit(settings.PUBLIC_URL).hostname in LOCAL_HOSTS and bot.domain in (FEISHU, LARK):
         yield Finding("reachable", FAIL, "public_url_local", {"url": settings.PUBLIC_URL})

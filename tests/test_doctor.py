@@ -123,6 +123,13 @@ def test_a_simulated_event_proves_nothing(bot: Bot, push: Any) -> None:
 
 
 @pytest.mark.django_db
+def test_what_came_by_long_connection_proves_no_keys_of_the_webhook(bot: Bot, push: Any) -> None:
+    push(bot, member_joined())
+    Event.objects.update(transport=Bot.Transport.LONG_CONNECTION)
+    assert check(doctor.keys, bot) == ("warn", "keys_unproven")
+
+
+@pytest.mark.django_db
 def test_a_long_connection_without_a_listener_is_bad(bot: Bot) -> None:
     bot.transport = Bot.Transport.LONG_CONNECTION
     bot.save()

@@ -232,6 +232,18 @@ def _storable(value: Any) -> Any:
     return value
 
 
+def inner_object(text: object) -> Json:
+    """The JSON object that a string of a payload holds, as a message's content does; {} where it holds none.
+
+    Its escapes are escaped once more outside, so the door has not seen what they spell.
+    """
+    try:
+        document = _storable(json.loads(text)) if isinstance(text, str) else {}
+    except (ValueError, RecursionError):
+        return {}
+    return _object(document)
+
+
 def _check_token(document: Json, expected: str) -> None:
     if not expected:
         raise RefusedError("this bot has no Verification Token yet: enter it in the admin")

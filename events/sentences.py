@@ -1,13 +1,12 @@
 """What happened, as one sentence with names: "Ada joined Payments, invited by Lin"."""
 
-import json
 from collections.abc import Callable, Mapping
 
 from django.utils.functional import Promise
 from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 
-from .envelope import dig, text_at
+from .envelope import dig, inner_object, text_at
 from .models import Event
 from .naming import Naming
 from .words import people_words, type_words
@@ -115,10 +114,7 @@ def _quoted(event: Event) -> str:
 
 def message_text(payload: object) -> str:
     """The readable text of a message of any kind: its text, its title, or what kind it is."""
-    try:
-        content = json.loads(text_at(payload, "message.content") or "{}")
-    except (ValueError, RecursionError):
-        content = {}
+    content = inner_object(text_at(payload, "message.content"))
     kind = text_at(payload, "message.message_type")
     return (
         text_at(content, "text", "title", "file_name") or _post_text(content) or (f"[{kind}]" if kind else "")

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Mapping
 from typing import Any
 
 from events.cardview import as_text
-from events.envelope import dig, parse_time, text_at
+from events.envelope import dig, inner_object, parse_time, text_at
 
 from . import words
 from .record import Attachment, Json, Message
@@ -40,7 +39,7 @@ def from_event(payload: Json, names: Mapping[str, str], *, recalled: bool) -> Me
 
 def _message(item: Json, kind: str, content: str, names: Mapping[str, str], **more: Any) -> Message:
     recalled, sender_id = more["recalled"], more["sender_id"]
-    held = () if recalled else tuple(attachments(kind, parsed(content)))
+    held = () if recalled else tuple(attachments(kind, inner_object(content)))
     silent = recalled or (held and kind != "post")  # the attachment of an image or a file says it all
     text = "" if silent else text_of(kind, content, item.get("mentions"), names)
     return Message(
@@ -60,13 +59,13 @@ def _message(item: Json, kind: str, content: str, names: Mapping[str, str], **mo
 def text_of(kind: str, content: str, mentions: Any, names: Mapping[str, str]) -> str:
     """The message in words; a card as lines of text."""
     if kind == "interactive":
-        return _card(parsed(content), names)
+        return _card(inner_object(content), names)
     return words.text_of({"message_type": kind, "content": content, "mentions": mentions})
 
 
 def _card(card: Json, names: Mapping[str, str]) -> str:
     if isinstance(inner := card.get("user_dsl"), str):
-        card = parsed(inner)
+        card = inner_object(inner)
     rows = card.get("elements")
     if isinstance(rows, list) and any(isinstance(row, list) for row in rows):
         # What Feishu makes of cards where it does not tell them as they were sent.
@@ -103,14 +102,6 @@ def mentioned(item: Json) -> dict[str, str]:
         if open_id and text_at(one, "name"):
             found[open_id] = text_at(one, "name")
     return found
-
-
-def parsed(content: str) -> Json:
-    try:
-        document = json.loads(content or "{}")
-    except (ValueError, RecursionError):
-        return {}
-    return document if isinstance(document, dict) else {}
 
 
 def _list(value: object) -> list[Any]:

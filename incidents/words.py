@@ -1,13 +1,12 @@
 """What a message says, in words, whatever its kind; Feishu's placeholders for mentions become names."""
 
-import json
 import re
 from collections.abc import Callable, Mapping
 from typing import Any
 
 from django.utils.translation import gettext as _
 
-from events.envelope import dig, text_at
+from events.envelope import dig, inner_object, text_at
 
 Json = dict[str, Any]
 TYPED = ("text", "post")
@@ -41,11 +40,7 @@ def replace_mentions(words: str, by_key: Mapping[str, str]) -> str:
 
 
 def _content(message: Json) -> Json:
-    try:
-        content = json.loads(message.get("content") or "{}")
-    except (TypeError, ValueError, RecursionError):
-        return {}
-    return content if isinstance(content, dict) else {}
+    return inner_object(message.get("content"))
 
 
 def _post(content: Json) -> str:

@@ -1,5 +1,6 @@
 """The page of one event: in words, how it came, what reacted, and a push of it that works."""
 
+import json
 import os
 import subprocess
 from datetime import UTC, datetime, timedelta
@@ -164,6 +165,15 @@ def test_no_secret_of_the_bot_is_in_the_page(operator, make_event, bot):
     html = text_of(operator, make_event())
     for secret in (bot.encrypt_key, bot.verification_token, bot.app_secret):
         assert secret.reveal() not in html
+
+
+def test_half_a_character_in_a_message_breaks_no_page(operator, bot, push):
+    body = feishu_events.message_received()
+    body["event"]["message"]["content"] = json.dumps(
+        {"text": "cut \ud83d"}
+    )  # spelled \\ud83d inside the JSON
+    push(bot, body)
+    assert "“cut ?”" in text_of(operator, Event.objects.get())
 
 
 @pytest.mark.django_db(transaction=True)

@@ -1,5 +1,6 @@
 """What people write, and what happens, in an incident's chat: commands, and what the timeline makes of it."""
 
+import json
 from datetime import timedelta
 from typing import Any
 
@@ -298,6 +299,15 @@ def test_messages_feed_the_timeline(
     assert (entry.text, entry.open_id, entry.message_id) == (text, ADA[0], "om_1")
 
 
+def test_half_a_character_in_a_message_keeps_it_out_of_no_timeline(
+    incident: Incident, push: Any, bot: Bot
+) -> None:
+    body = message_received()
+    body["event"]["message"]["content"] = json.dumps({"text": "cut \ud83d \0"})
+    push(bot, body)
+    assert incident.timeline.get(kind="message").text == "cut ? \ufffd"
+
+
 def test_an_edited_message_changes_its_entry_and_commands_nothing(
     incident: Incident, push: Any, bot: Bot
 ) -> None:
@@ -362,7 +372,7 @@ def test_fifty_who_join_at_once_are_named_with_as_many_queries_as_two(
             incident.write("note", Actor(Via.BUTTON, open_id=open_id))
         with CaptureQueriesContext(connection) as queries:
             push(bot, member_joined(*people))
-        reads = [one["sql"] for one in queries if one["sql"].startswith("SELECT")]
+        reads = [one["sql"] for one in queries if str(one["sql"]).startswith("SELECT")]
         counts.append(len([sql for sql in reads if "DISTINCT" in sql]))
         assert not incident.timeline.filter(kind="note", person="").exists()
     assert counts == [4, 4]

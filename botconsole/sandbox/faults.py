@@ -163,7 +163,7 @@ def _spelt_out(wanted: dict[str, Any]) -> dict[str, Any]:
     rest = {name: value for name, value in wanted.items() if value is not None}
     if (name := rest.pop("switch", None)) is None:
         return rest
-    if name not in SWITCHES:
+    if not isinstance(name, str) or name not in SWITCHES:
         raise FaultError(f"switch must be one of {', '.join(SWITCHES)}")
     return {**SWITCHES[name], **rest}
 

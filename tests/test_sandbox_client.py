@@ -356,3 +356,33 @@ def test_a_new_group_is_the_first_of_the_list(screen: Any, room: tuple[Person, s
     person, _ = room
     person.group(name="newest")
     screen.wait_for_selector("#chat-list li:first-child >> text=newest")
+
+
+def test_the_keyboard_goes_through_the_list_and_is_not_thrown_out_by_news(
+    screen: Any, room: tuple[Person, str]
+) -> None:
+    person, chat_id = room
+    screen.focus(".chat[aria-current=true]")
+    screen.keyboard.press("ArrowDown")
+    focused = "document.activeElement.dataset.key"
+    second = screen.evaluate(focused)
+    assert second not in (None, chat_id)
+    person.post(f"/groups/{chat_id}/messages", {"text": "news"})
+    screen.wait_for_selector(".chat .last:has-text('news')")
+    assert screen.evaluate(focused) == second
+    screen.keyboard.press("Enter")
+    screen.wait_for_selector(f".chat[data-key={second}][aria-current=true]")
+    until(lambda: screen.evaluate("document.activeElement.id") == "text")
+
+
+def test_who_pressed_a_button_by_keyboard_is_still_at_the_card(
+    screen: Any, app: App, room: tuple[Person, str]
+) -> None:
+    person, chat_id = room
+    app.answer = json.dumps({"card": {"type": "raw", "data": NOTES_CARD | {"config": {}}}}).encode()
+    person.card(chat_id, NOTES_CARD)
+    screen.wait_for_selector(".card button")
+    screen.focus(".card button")
+    screen.keyboard.press("Enter")
+    screen.wait_for_selector(".edited")
+    assert screen.evaluate("document.activeElement.textContent") == "Resolve"

@@ -50,7 +50,7 @@ class Player:
         given = variables or {}
         if unknown := set(given) - set(scenario.variables):
             raise WrongError(f"the scenario has no variable {', '.join(sorted(unknown))}")
-        self._told = {"run": self._told["run"] + 1, "title": scenario.title}
+        self._told = {"run": self._told["run"] + 1, "title": scenario.title, "en": scenario.english}
         self._tell(state="playing", step=0, of=len(scenario.steps), line=0, error="")
         self._task = asyncio.create_task(self._play(scenario, {**scenario.variables, **given}))
         self._task.add_done_callback(self._ended)

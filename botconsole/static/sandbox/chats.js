@@ -5,7 +5,7 @@ import * as members from "./members.js";
 import { drawTops } from "./messages.js";
 import { wire } from "./press.js";
 import * as profile from "./profile.js";
-import { $, ask, attempt, avatar, call, confirm, listTime, make } from "./tools.js";
+import { $, ask, attempt, avatar, call, confirm, listTime, make, redraw } from "./tools.js";
 import { word } from "./words.js";
 
 let state = null;
@@ -40,6 +40,7 @@ function choose(id, look = true) {
   composer.turnTo(id);
   history.open(id);
   draw();
+  if (look && matchMedia("(hover: hover)").matches && !$("composer").hidden) $("text").focus();
 }
 
 const movedAt = (chat) => Math.max(chat.last_at, chat.noted_at);
@@ -48,10 +49,10 @@ const newestFirst = () => [...state.chats].sort((one, other) => movedAt(other) -
 function drawList() {
   const now = opened();
   if (now) seen.set(now.chat_id, now.last_at);
-  $("chat-list").replaceChildren(...newestFirst().map((chat) => {
+  redraw($("chat-list"), ...newestFirst().map((chat) => {
     const isNew = chat.last_at > (seen.get(chat.chat_id) || 0);
     return make("li", {},
-      make("button", { type: "button", class: isNew ? "chat is-new" : "chat", "aria-current": String(chat === now), onclick: () => choose(chat.chat_id) },
+      make("button", { type: "button", class: isNew ? "chat is-new" : "chat", "aria-current": String(chat === now), "data-key": chat.chat_id, onclick: () => choose(chat.chat_id) },
         avatar(chat.name || "群"),
         make("span", { class: "about" },
           make("span", { class: "name" }, chat.name || chat.chat_id),
@@ -82,6 +83,16 @@ function drawHead() {
   drawTops(chat);
   composer.draw();
   $("at-bot").textContent = state.app.name ? `@${state.app.name}` : word("at_bot");
+}
+
+// Up and down go through the list; who opens a chat may write at once (a phone's keyboard would hide the chat).
+function walk(event) {
+  const step = { ArrowDown: 1, ArrowUp: -1 }[event.key];
+  const all = [...$("chat-list").querySelectorAll(".chat")];
+  const at = all.indexOf(document.activeElement);
+  if (!step || at < 0) return;
+  event.preventDefault();
+  all[Math.min(all.length - 1, Math.max(0, at + step))].focus();
 }
 
 async function newGroup() {
@@ -139,6 +150,7 @@ export function start() {
     "new-group": newGroup, "new-conversation": newConversation, rename, leave, "move-bot": moveBot, dissolve,
     back: turn("list"), "show-members": turn("members"), "back-to-talk": turn("talk"),
   };
+  $("chat-list").addEventListener("keydown", walk);
   for (const [id, doing] of Object.entries(does)) $(id).addEventListener("click", doing);
   $("conversation-person").addEventListener("change", (event) => { $("conversation-new").hidden = Boolean(event.target.value); });
   $("act-as").addEventListener("change", history.seenBy);

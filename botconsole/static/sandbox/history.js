@@ -175,7 +175,7 @@ function draw(items, notes, isFirst) {
     if (known) {
       nearby.unobserve(known);
       away.delete(known);
-      known.replaceWith(lineOf(item));
+      exchange(known, lineOf(item));
     }
     else if (item.number > newest) fresh.push(item); // else an old one that is not loaded
   }
@@ -187,6 +187,15 @@ function draw(items, notes, isFirst) {
   if (items.some((item) => item.sender.type === "app")) read();
   if (follows && (isFirst || items.length || notes.length)) toEnd();
   else if (fresh.length) tellUnread(unread + fresh.length);
+}
+
+// A message that changed: who was at one of its buttons with the keyboard is at the same one, or the nearest, again.
+function exchange(known, line) {
+  const controls = (place) => [...place.querySelectorAll("button, input, select, textarea, a")];
+  const at = controls(known).indexOf(document.activeElement);
+  known.replaceWith(line);
+  const now = controls(line);
+  if (at >= 0 && now.length) now[Math.min(at, now.length - 1)].focus({ preventScroll: true });
 }
 
 // A line with the date above the first message of each day; who goes on talking is not named again.

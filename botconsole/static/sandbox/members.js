@@ -1,7 +1,7 @@
 // The people of the open chat: who is in it, who acts, who comes and goes.
 import { markOwn } from "./messages.js";
 import { showBot } from "./profile.js";
-import { $, attempt, avatar, call, make, merged } from "./tools.js";
+import { $, attempt, avatar, call, make, merged, redraw } from "./tools.js";
 import { word } from "./words.js";
 
 const MANY = 20; // from here on there is a field to search them
@@ -37,7 +37,7 @@ function draw() {
   $("known-people").replaceChildren(...outsiders().map((person) => make("option", { value: person.name })));
   drawActors();
   const bot = chat && chat.bot_in && !found ? [botLine()] : [];
-  $("member-list").replaceChildren(...bot, ...shown.map(line));
+  redraw($("member-list"), ...bot, ...shown.map(line));
   if (chat && !shown.length) $("member-list").append(make("li", { class: "hint" }, word(found ? "nobody_found" : "nobody")));
   else if (chat && !found && count > shown.length) $("member-list").append(make("li", { class: "hint" }, word("more_members", { n: count - shown.length })));
 }
@@ -49,13 +49,13 @@ const botLine = () =>
 function line(person) {
   const remove = () => attempt(() => call("DELETE", `/groups/${chat.chat_id}/members/${person.open_id}`));
   return make("li", { title: person.open_id },
-    make("button", { type: "button", class: "person", onclick: () => actAs(person), "aria-label": word("act_as_person", { name: person.name }) },
+    make("button", { type: "button", class: "person", "data-key": person.open_id, onclick: () => actAs(person), "aria-label": word("act_as_person", { name: person.name }) },
       avatar(person.name),
       make("span", { class: "name" }, person.name),
       person.open_id === chat.owner_id ? make("span", { class: "badge plain" }, word("owner")) : "",
       chat.managers.includes(person.open_id) ? make("span", { class: "badge plain" }, word("manager")) : "",
       person.open_id === $("act-as").value ? make("span", { class: "badge acting" }, word("you")) : ""),
-    isGroup() ? make("button", { type: "button", class: "quiet remove", onclick: remove, "aria-label": `${word("remove")} ${person.name}` }, word("remove")) : "");
+    isGroup() ? make("button", { type: "button", class: "quiet remove", "data-key": `remove ${person.open_id}`, onclick: remove, "aria-label": `${word("remove")} ${person.name}` }, word("remove")) : "");
 }
 
 // Who acts stays who acts, also beyond the first hundred.

@@ -1,5 +1,5 @@
 // The platform tab: how the app is reached, the clock, scopes, fault switches and gauges.
-import { $, attempt, call, confirm, make, toast } from "./tools.js";
+import { $, attempt, call, confirm, make, redraw, toast } from "./tools.js";
 import * as traffic from "./traffic.js";
 import { word } from "./words.js";
 
@@ -13,13 +13,13 @@ export function show(state) {
   const url = $("webhook-url");
   if (document.activeElement !== url) url.value = state.webhook;
   drawTransport(state);
-  $("clock").replaceChildren(...FACTORS.map((factor) => make("button", {
-    type: "button", class: "choice", "aria-pressed": String(state.clock.factor === factor), onclick: () => attempt(() => call("POST", "/clock", { factor })),
+  redraw($("clock"), ...FACTORS.map((factor) => make("button", {
+    type: "button", class: "choice", "data-key": factor, "aria-pressed": String(state.clock.factor === factor), onclick: () => attempt(() => call("POST", "/clock", { factor })),
   }, `×${factor}`)));
   drawTimes();
   const on = (effect) => state.faults.find((fault) => Object.entries(effect).every(([key, value]) => fault[key] === value));
-  $("fault-kinds").replaceChildren(...Object.entries(state.switches).map(([name, effect]) => make("button", {
-    type: "button", class: "choice", title: JSON.stringify(effect), "aria-pressed": String(Boolean(on(effect))), onclick: () => (on(effect) ? endFault(on(effect)) : setFault(name)),
+  redraw($("fault-kinds"), ...Object.entries(state.switches).map(([name, effect]) => make("button", {
+    type: "button", class: "choice", "data-key": name, title: JSON.stringify(effect), "aria-pressed": String(Boolean(on(effect))), onclick: () => (on(effect) ? endFault(on(effect)) : setFault(name)),
   }, word(`fault_${name}`))));
   const lines = state.faults.map((fault) => faultLine(fault, state.switches));
   $("fault-list").replaceChildren(...(lines.length ? lines : [make("li", { class: "hint" }, word("none_active"))]));
@@ -45,10 +45,10 @@ const gauge = (value, most) => [make("meter", { min: 0, max: most, high: most * 
 // Feishu saves the long connection only while a client is online, and so does this page.
 function drawTransport(state) {
   const way = (name) => make("button", {
-    type: "button", class: "choice", "aria-pressed": String(Object.values(state.transports).every((one) => one === name)),
+    type: "button", class: "choice", "data-key": name, "aria-pressed": String(Object.values(state.transports).every((one) => one === name)),
     onclick: () => attempt(() => call("POST", "/transport", { transport: name, strict: true })),
   }, word(name));
-  $("transport").replaceChildren(way("webhook"), way("long_connection"));
+  redraw($("transport"), way("webhook"), way("long_connection"));
   const lines = state.connections.map((one) => make("li", {},
     make("code", {}, one.device_id), make("span", { class: "hint" }, word("connection_about", one)), one.half_open ? make("span", { class: "state bad" }, word("fault_half_open")) : ""));
   const count = make("li", { class: "gauge" }, make("span", {}, word("connections")), ...gauge(lines.length, MOST_CONNECTIONS));

@@ -7,7 +7,8 @@ let before = "";
 let closed = ""; // the failure that was read
 
 export function show(state) {
-  const { scenario, recording } = state;
+  const { recording } = state;
+  const scenario = { ...state.scenario, ...(current() === "en" && state.scenario.en?.title ? { title: state.scenario.en.title } : {}) };
   const now = `${scenario.run} ${scenario.state}`;
   if (before && before !== now && ["done", "stopped"].includes(scenario.state)) toast(`${scenario.title}: ${word(`scenario_${scenario.state}`)}`, "success");
   before = now;

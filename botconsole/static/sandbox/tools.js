@@ -37,6 +37,13 @@ export function make(tag, properties = {}, ...children) {
   return element;
 }
 
+// Draws a list anew; who is at one of its buttons with the keyboard stays there (`data-key` says which is which).
+export function redraw(place, ...lines) {
+  const key = place.contains(document.activeElement) ? document.activeElement.dataset.key : "";
+  place.replaceChildren(...lines);
+  if (key) [...place.querySelectorAll("[data-key]")].find((one) => one.dataset.key === key)?.focus();
+}
+
 export function avatar(name, isBot = false) {
   let sum = 7;
   for (const letter of name) sum = Math.imul(sum ^ letter.codePointAt(0), 2654435761);

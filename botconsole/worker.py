@@ -12,7 +12,7 @@ from django.conf import settings
 from django.db import InterfaceError, OperationalError, close_old_connections, connection
 from django.utils import timezone
 
-from events import doctor, reading, replay
+from events import clock, doctor, reading, replay
 from events.beside import Beside
 from events.deaf import watch
 from events.delivery import Delivery
@@ -46,23 +46,24 @@ class Worker:
         self._replays = Beside("replay", replay.is_due, replay.run_due)
         self._doctor = Beside("doctor", doctor.is_due, doctor.run_due)
         self._reading = Beside("reading", reading.is_due, reading.run_due)
+        self._beside = (self._exports, self._replays, self._doctor, self._reading)
         self.left_behind = False  # whether threads still wait for Feishu although the worker has ended
         self._said_so = 0.0
-        self._started_at = timezone.now()
+        self._started_at = clock.now()
         self._next: dict[str, float] = {}
         # What is done beside delivery, and every how many seconds.
         self._jobs: Mapping[str, tuple[float, Callable[[], int]]] = {
             "heartbeat": (10, self._beat),
             "sweep": (2, lambda: sweep() + sweep_follow_ups()),
             "remind": (15, self._remind),
-            "watch": (15, lambda: watch(timezone.now())),
+            "watch": (15, lambda: watch(clock.now())),
             "exports": (1, self._exports.step),
-            "expire": (600, lambda: Export.objects.expire(timezone.now())),
+            "expire": (600, lambda: Export.objects.expire(clock.now())),
             "replays": (1, self._replays.step),
             "doctor": (1, self._doctor.step),
             "reading": (1, self._reading.step),
             "names": (2, lambda: ask_wanted(timezone.now())),
-            "prune": (1, lambda: self._pruning.step(timezone.now())),
+            "prune": (1, lambda: self._pruning.step(clock.now())),
         }
 
     def run(self) -> None:
@@ -96,10 +97,8 @@ class Worker:
 
     def stop(self) -> None:
         self._stopping.set()
-        self._exports.stop()
-        self._replays.stop()
-        self._doctor.stop()
-        self._reading.stop()
+        for job in self._beside:
+            job.stop()
         self._wake.set()
 
     def _finish(self) -> None:
@@ -115,10 +114,8 @@ class Worker:
         else:
             self._delivery.close()
         self._guarded(self._delivery.leave)
-        self._exports.close()
-        self._replays.close()
-        self._doctor.close()
-        self._reading.close()
+        for job in self._beside:
+            self.left_behind |= not job.close(deadline - time.monotonic())
 
     def _turn(self) -> int:
         """One round of what is due, each guarded for itself, then of delivery; how much that moved."""
@@ -129,11 +126,12 @@ class Worker:
         return self._guarded(self._delivery.step)
 
     def _beat(self) -> int:
-        Heartbeat.objects.beat("worker", socket.gethostname(), os.getpid(), self._started_at)
+        host, pid = socket.gethostname(), os.getpid()
+        Heartbeat.objects.beat("worker", host, pid, self._started_at, now=clock.now())
         return 0
 
     def _remind(self) -> int:
-        now = timezone.now()
+        now = clock.now()
         return remind(now) + AlertGroup.objects.tell_turned(now)
 
     def _guarded(self, turn: Callable[[], int]) -> int:

@@ -41,10 +41,13 @@ class Beside:
     def stop(self) -> None:
         self._stopping.set()
 
-    def close(self) -> None:
+    def close(self, seconds: float = FINISH_SECONDS) -> bool:
+        """Has the job stop, and waits for so long; whether it has. What it leaves behind, its lease gives to others."""
         self.stop()
-        if self._thread is not None:
-            self._thread.join(FINISH_SECONDS)
+        if self._thread is None:
+            return True
+        self._thread.join(max(0.0, seconds))
+        return not self._thread.is_alive()
 
     def _work(self) -> None:
         idle = 0

@@ -261,7 +261,7 @@ def test_one_worker_makes_a_checkup_and_another_takes_over_what_was_left(bot: Bo
     now = timezone.now()
     assert Checkup.objects.claim(now) is not None
     assert Checkup.objects.claim(now) is None
-    assert Checkup.objects.claim(now + timedelta(minutes=4)) is not None
+    assert Checkup.objects.claim(now + timedelta(minutes=11)) is not None
 
 
 @pytest.mark.django_db

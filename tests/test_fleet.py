@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 from django.db import connection
 
-from events.models import Bot, OutboxItem
+from events.models import Bot, Checkup, OutboxItem
 from tests import postgres
 from tests.fleet import Chats, Fleet, HalvingProxy, unsent, wait_for
 
@@ -177,10 +177,17 @@ def test_sigterm_ends_a_worker_within_ten_seconds_though_feishu_is_silent(
 ) -> None:
     chats = Chats(sandbox, bot, 4)
     chats.fault(slow_ms=60_000, path="/im/v1/messages", times=4)
+    chats.fault(slow_ms=60_000, path="/bot/v3/info")
     chats.queue(4)
+    checkup = Checkup.objects.ask("operator")
     worker = subprocess.Popen([sys.executable, "manage.py", "run_worker"], env=process_env)
     wait_for(lambda: OutboxItem.objects.filter(status=OutboxItem.Status.SENDING).count() == 4, 60)
+    wait_for(lambda: Checkup.objects.get(pk=checkup.pk).status == Checkup.Status.RUNNING, 60)
     worker.send_signal(signal.SIGTERM)
-    assert worker.wait(10) == 0
+    try:
+        assert worker.wait(10) == 0
+    finally:
+        worker.kill()
+        worker.wait()
     told = OutboxItem.objects.order_by().values_list("status", "unsure", "error").distinct()
     assert list(told) == [("pending", True, "the worker was stopped during this try")]

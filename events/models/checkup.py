@@ -10,7 +10,7 @@ from django.db.models import Q
 from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 
-LEASE = timedelta(minutes=3)
+LEASE = timedelta(minutes=10)  # a checkup takes 3 at most; the clocks of two machines may differ
 KEPT = 20
 
 

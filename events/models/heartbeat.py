@@ -12,9 +12,9 @@ SEEN_LATELY = timedelta(seconds=45)  # a process without a heartbeat for longer 
 
 
 class HeartbeatManager(models.Manager["Heartbeat"]):
-    def beat(self, kind: str, host: str, pid: int, started_at: datetime) -> None:
+    def beat(self, kind: str, host: str, pid: int, started_at: datetime, now: datetime | None = None) -> None:
         """This process is alive now; rows of processes silent for a day are dropped."""
-        now = timezone.now()
+        now = now or timezone.now()
         self.update_or_create(
             kind=kind, host=host, pid=pid, defaults={"started_at": started_at, "seen_at": now}
         )

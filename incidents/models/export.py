@@ -21,7 +21,8 @@ from .actor import NAME_LENGTH, Actor
 if TYPE_CHECKING:
     from .incident import Incident
 
-LEASE = timedelta(minutes=3)  # above the time of the longest single call
+# Above the time of the longest single call (3 minutes), by as much as the clocks of two machines may differ.
+LEASE = timedelta(minutes=10)
 # The wait after the 1st, 2nd, ... try; then the export has failed until somebody retries it.
 RETRY_SECONDS = (30, 120, 600, 1800)
 PIECE_BYTES = 1024 * 1024

@@ -4,12 +4,14 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from django.utils import timezone
 from django.utils.safestring import SafeString
 from django.utils.translation import gettext, ngettext
 from django.utils.translation import gettext_lazy as _
 
 from . import replay as engine
 from .adminrows import pill
+from .eventfilter import read_time
 from .jsontree import tree
 from .models import Event, OutboxItem, Replay
 from .outboxadmin import outbox_line, picture
@@ -82,8 +84,9 @@ def selection_words(selection: engine.Selection) -> str:
 def _chosen(name: str, value: str) -> str:
     if name == "type":
         return type_words(value) or value
-    words = CHOSEN.get((name, value))
-    return str(words) if words else value.replace("T", " ")[:16] if name in ("since", "until") else value
+    if name in ("since", "until"):
+        return timezone.localtime(read_time(value)).strftime("%Y-%m-%d %H:%M")
+    return str(CHOSEN.get((name, value)) or value)
 
 
 def status_pill(replay: Replay) -> SafeString:

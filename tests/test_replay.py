@@ -6,11 +6,12 @@ from typing import Any
 
 import pytest
 from django.db.models import F
-from django.utils import timezone
+from django.utils import timezone, translation
 
 from events import dispatch, replay
 from events.eventfilter import EventFilter
 from events.models import Bot, Event, OutboxItem, Replay
+from events.replaywords import selection_words
 from templates.models import Greeting, Trigger, WelcomeTemplate
 from templates.starters import make_starters
 from tests.feishu_events import bot_added, bot_entered, member_joined, message_received, p2p_chat_create
@@ -72,6 +73,12 @@ def test_a_dry_run_lists_the_calls_and_leaves_no_trace(bot: Bot, received: Any) 
     assert job.tried["calls"] == {"send_message": {"new": 2}}
     assert list(Event.objects.order_by("pk").values()) == before
     assert [model.objects.count() for model in (OutboxItem, Greeting)] == [0, 0]
+
+
+def test_the_times_of_a_filter_are_told_by_the_consoles_clock_whoever_wrote_them() -> None:
+    told = {"filter": {"since": "2026-11-21T16:05:00+00:00", "until": "2026-11-22T01:00:00+08:00"}}
+    with translation.override("en"):
+        assert selection_words(told) == "since: 2026-11-22 00:05 · until: 2026-11-22 01:00"
 
 
 def test_the_progress_of_a_dry_run_is_that_of_the_log_as_it_is_kept(

@@ -287,8 +287,10 @@ def sample(replay: Replay, reader: Reader) -> list[dict[str, Any]]:
             **event_line(events[one["event"]], names),
             "mark": words.outcome_pill(one["kind"]),
             "summary": outcome_words(one["summary"]),
-            "first": words.made_lines(first.get(one["event"], [])),
-            "now": words.call_lines(events[one["event"]], [engine.Call(**call) for call in one["calls"]]),
+            "first": words.made_lines(first.get(one["event"], []), names),
+            "now": words.call_lines(
+                events[one["event"]], [engine.Call(**call) for call in one["calls"]], names
+            ),
         }
         for one in outcomes
         if one["event"] in events

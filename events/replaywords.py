@@ -14,8 +14,9 @@ from .adminrows import pill
 from .eventfilter import read_time
 from .jsontree import tree
 from .models import Event, OutboxItem, Replay
+from .naming import Naming
 from .outboxadmin import outbox_line, picture
-from .words import Text, call_words, outcome_words, short_id, type_words
+from .words import Text, call_words, outcome_words, type_words
 
 # What becomes of a call: in the dry run's words, in the real run's, and the colour.
 CALL_STATES: Mapping[str, tuple[Text, Text, str]] = {
@@ -152,7 +153,7 @@ def reasons(replay: Replay) -> list[tuple[str, int]]:
     return [(outcome_words(why), count) for why, count in sorted(found.items(), key=lambda one: -one[1])]
 
 
-def call_lines(event: Event, calls: Iterable[engine.Call], *, real: bool = False) -> list[dict[str, Any]]:
+def call_lines(event: Event, calls: Iterable[engine.Call], names: Naming) -> list[dict[str, Any]]:
     """Calls that an event wants, with the message as people would see it."""
     rows = [
         (one, OutboxItem(bot=event.bot, call=one.call, arguments=one.arguments, cause=event)) for one in calls
@@ -160,8 +161,8 @@ def call_lines(event: Event, calls: Iterable[engine.Call], *, real: bool = False
     return [
         {
             "words": call_words(one.call, one.arguments),
-            "mark": call_pill(one.state, real=real),
-            "target": short_id(one.target),
+            "mark": call_pill(one.state, real=False),
+            "target": names.chat(event.bot_id, one.target),
             "picture": picture(row),
             "tree": tree(one.arguments),
         }
@@ -169,6 +170,13 @@ def call_lines(event: Event, calls: Iterable[engine.Call], *, real: bool = False
     ]
 
 
-def made_lines(items: Iterable[OutboxItem]) -> list[dict[str, Any]]:
+def made_lines(items: Iterable[OutboxItem], names: Naming) -> list[dict[str, Any]]:
     """Calls that were made for an event, likewise."""
-    return [{**outbox_line(item), "picture": picture(item), "tree": tree(item.arguments)} for item in items]
+    return [
+        {
+            **outbox_line(item, names.chat(item.bot_id, item.target)),
+            "picture": picture(item),
+            "tree": tree(item.arguments),
+        }
+        for item in items
+    ]

@@ -19,6 +19,7 @@ from . import simulate
 from .envelope import ID_LENGTH, Envelope, RefusedError
 from .jsontree import pretty
 from .models import Bot, Event
+from .naming import naming
 from .replaywords import call_lines
 from .words import outcome_words, refusal_words
 
@@ -153,6 +154,6 @@ def _shown(prospect: simulate.Prospect, made_up: Envelope) -> dict[str, Any]:
     return {
         "prospect": prospect,
         "outcome": outcome_words(prospect.outcome),
-        "calls": call_lines(prospect.event, prospect.calls),
+        "calls": call_lines(prospect.event, prospect.calls, naming([prospect.event], wanted=False)),
         "body": pretty(made_up.body),
     }

@@ -11,7 +11,7 @@ from django.utils import timezone
 
 from events.models import Bot, Event, OutboxItem, Replay
 from templates.starters import make_starters
-from tests.feishu_events import member_joined
+from tests.feishu_events import CHAT_NAME, member_joined
 
 pytest_plugins = ["tests.admin_fixtures"]
 pytestmark = pytest.mark.django_db
@@ -50,6 +50,7 @@ def test_a_dry_run_shows_the_card_and_sends_nothing(replayer: Client, missed: Ev
     assert (replay.status, replay.why, replay.asked_by) == ("tried", FORM["why"], "replayer")
     assert "would be sent" in shown
     assert "Ada" in shown
+    assert f'Send a card <span class="quiet">{CHAT_NAME}</span>' in shown  # a name, not an id
     assert not OutboxItem.objects.exists()
 
 

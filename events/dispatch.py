@@ -16,6 +16,7 @@ from django.utils import timezone
 from .envelope import Envelope
 from .groupcommit import GroupCommit
 from .models import HANDLER_LENGTH, Arrival, Bot, Event, insert_new
+from .partitions import PATIENCE
 from .running import Batch, Running, handling
 
 log = logging.getLogger(__name__)
@@ -120,8 +121,12 @@ def _may_share(arrival: Arrival) -> bool:
 
 def _take_in(several: Sequence[_Taken]) -> None:
     """Stores events and runs the handlers of those that wait for one; raises HandlerError, and all is undone."""
+    for one in several:  # it may have been taken in with others in vain
+        one.event = one.reaction = None
     # What nobody waits for is one statement, which is a transaction by itself.
     with transaction.atomic() if any(not one.arrival.is_ignored for one in several) else nullcontext():
+        if len(several) > 1 and connection.in_atomic_block and connection.vendor == "postgresql":
+            _be_impatient()
         Event.objects.receive_all([one.arrival for one in several])
         waiting = [one for one in several if not one.arrival.is_settled]
         batch = Batch([one.arrival.event for one in waiting])
@@ -131,6 +136,12 @@ def _take_in(several: Sequence[_Taken]) -> None:
             one.event, one.reaction = event, react(event, running)
         insert_new(batch.calls)
         Event.objects.save_outcomes(batch.events)
+
+
+def _be_impatient() -> None:
+    """Whatever one of them would wait for, the others must not: the transaction fails, and each is tried by itself."""
+    with connection.cursor() as cursor:
+        cursor.execute(PATIENCE)
 
 
 _take_in_with_others = GroupCommit(_take_in, key=lambda one: one.arrival.key)

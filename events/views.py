@@ -10,7 +10,7 @@ from typing import Any
 
 from django.conf import settings
 from django.db import Error as AnyDatabaseError
-from django.db import connection
+from django.db import NotSupportedError, ProgrammingError, connection
 from django.http import HttpRequest, HttpResponse, JsonResponse
 from django.utils import timezone
 from django.views.decorators.csrf import csrf_exempt
@@ -55,14 +55,19 @@ def answer(slug: str, environ: Environ, read: Callable[[], bytes]) -> Answer:
     try:
         try:
             return _receive(slug, environ, body)
-        except AnyDatabaseError:
-            if connection.in_atomic_block or connection.connection is None or connection.is_usable():
+        except AnyDatabaseError as error:
+            if connection.in_atomic_block or connection.connection is None or not _is_out_of_date(error):
                 raise
-            connection.close()  # the server closed it meanwhile; a new one may serve: nothing is stored twice
+            connection.close()  # a new one may serve: nothing is stored twice
             return _receive(slug, environ, body)
     except AnyDatabaseError:
         log.exception("the database did not take an event; Feishu will push it again")
         return 503, {"msg": "try again later"}
+
+
+def _is_out_of_date(error: AnyDatabaseError) -> bool:
+    """Whether the server has closed the connection meanwhile, or the tables have been changed under it."""
+    return isinstance(error, NotSupportedError | ProgrammingError) or not connection.is_usable()
 
 
 def _fits(content_length: str) -> bool:

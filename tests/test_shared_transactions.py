@@ -1,16 +1,20 @@
 """Events that arrive at the same moment share a transaction: greeted together, failing apart."""
 
+import re
 import threading
-from collections.abc import Sequence
+import time
+from collections.abc import Callable, Sequence
+from contextlib import closing
 from typing import Any
 
 import pytest
-from django.db import connection, connections
+from django.db import connection, connections, transaction
 
 from events import dispatch
 from events.groupcommit import GroupCommit
 from events.models import Bot, Event, OutboxItem
 from events.views import answer
+from incidents.models import Incident
 from templates.starters import make_starters
 from tests.feishu_events import CHAT_ID, ENCRYPT_KEY, Json, member_joined, sealed, v2
 
@@ -61,6 +65,12 @@ class Arriving:
 def arriving(bot: Bot, monkeypatch: pytest.MonkeyPatch) -> Arriving:
     make_starters(bot)
     return Arriving(monkeypatch)
+
+
+def in_another_thread(work: Callable[[], None]) -> None:
+    thread = threading.Thread(target=work)
+    thread.start()
+    thread.join()
 
 
 def outcomes() -> dict[str, tuple[str, int, int]]:
@@ -154,8 +164,86 @@ def test_among_them_those_who_join_an_incidents_chat_are_not_greeted(
     arriving: Arriving, incident: Any
 ) -> None:
     chats = ["oc_1", CHAT_ID, "oc_2", CHAT_ID, "oc_3"]
-    bodies = [member_joined(event_id=f"ev_{number}", chat_id=chat) for number, chat in enumerate(chats)]
+    bodies = [
+        member_joined((f"ou_{number}", "Somebody"), event_id=f"ev_{number}", chat_id=chat)
+        for number, chat in enumerate(chats)
+    ]
     assert arriving.together(bodies) == [200] * 5
     greeted = OutboxItem.objects.filter(key__startswith="welcome:").values_list("target", flat=True)
     assert sorted(greeted) == ["oc_1", "oc_2", "oc_3"]
     assert incident.timeline.filter(kind="joined").count() == 2
+
+
+@pytest.mark.postgres
+def test_what_one_event_would_wait_for_does_not_hold_up_those_it_came_with(
+    arriving: Arriving, incident: Any
+) -> None:
+    locked, others_are_greeted = threading.Event(), threading.Event()
+    let_go: list[bool] = []
+
+    def hold() -> None:
+        with closing(connection), transaction.atomic():
+            Incident.objects.select_for_update().get(pk=incident.pk)
+            locked.set()
+            let_go.append(others_are_greeted.wait(30))
+
+    def watch() -> None:
+        with closing(connection):
+            while not let_go and OutboxItem.objects.filter(key__startswith="welcome:").count() < 4:
+                time.sleep(0.05)
+            others_are_greeted.set()
+
+    threads = [threading.Thread(target=hold), threading.Thread(target=watch)]
+    threads[0].start()
+    assert locked.wait(60)
+    threads[1].start()
+    chats = ["oc_1", "oc_2", CHAT_ID, "oc_3", "oc_4"]
+    bodies = [member_joined(event_id=f"ev_{number}", chat_id=chat) for number, chat in enumerate(chats)]
+    assert arriving.together(bodies) == [200] * 5
+    for thread in threads:
+        thread.join()
+    assert let_go == [True]
+    greeted, written = ("handled", 1, 1), ("handled", 1, 0)
+    assert outcomes() == {**dict.fromkeys(["ev_0", "ev_1", "ev_3", "ev_4"], greeted), "ev_2": written}
+
+
+@pytest.mark.postgres
+def test_a_table_that_was_changed_under_living_connections_is_planned_for_anew(bot: Bot, push: Any) -> None:
+    make_starters(bot)
+
+    def change(length: int) -> None:
+        with closing(connection), connection.cursor() as cursor:
+            cursor.execute(f"ALTER TABLE events_event ALTER dedup_key TYPE varchar({length})")
+
+    def arrive(number: int) -> list[int]:
+        ignored = v2("vc.meeting.all_meeting_started_v1", {}, event_id=f"ignored_{number}")
+        return [push(bot, body).status_code for body in (ignored, member_joined(event_id=f"ev_{number}"))]
+
+    length = Event._meta.get_field("dedup_key").max_length or 0
+    try:
+        for number, changed in enumerate((length + 1, length + 2, length)):
+            assert arrive(number) == [200, 200]
+            in_another_thread(lambda changed=changed: change(changed))
+        assert push(bot, member_joined(event_id="ev_last")).status_code == 200
+    finally:
+        in_another_thread(lambda: change(length))
+
+
+@pytest.mark.postgres
+def test_outcomes_are_written_by_key_however_small_the_table_was(bot: Bot, push: Any) -> None:
+    make_starters(bot)
+    push(bot, member_joined())
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "SELECT name FROM pg_prepared_statements WHERE statement LIKE 'UPDATE \"events_event\"%'"
+        )
+        ((name,),) = cursor.fetchall()
+        cursor.execute("SET plan_cache_mode = force_generic_plan")
+        try:
+            cursor.execute(f"EXPLAIN EXECUTE {name}('[]')")
+            plan = "\n".join(line for (line,) in cursor.fetchall())
+        finally:
+            cursor.execute("RESET plan_cache_mode")
+    # One row is expected, so each is looked up; for more, the planner would read a small table as a whole.
+    assert re.search(r"Function Scan .* rows=1 ", plan)
+    assert "Hash" not in plan

@@ -49,7 +49,14 @@ def prepared_cursor() -> Any:
 
 class _PreparingCursor(psycopg.Cursor[Any]):
     def execute(self, query: Any, params: Any = None, **options: Any) -> Any:
-        return super().execute(query, params, **{**options, "prepare": True})
+        prepared = {**options, "prepare": True}
+        try:
+            return super().execute(query, params, **prepared)
+        except psycopg.errors.FeatureNotSupported:  # a migration has changed the type of what it returns
+            if self.connection.info.transaction_status != psycopg.pq.TransactionStatus.IDLE:
+                raise  # the rollback forgets all that was prepared
+            self.connection.execute("DEALLOCATE ALL")
+            return super().execute(query, params, **prepared)
 
 
 @cache
@@ -92,6 +99,10 @@ def _update_statement(
     quote = connection.ops.quote_name
     changes = ", ".join(f"{quote(name)} = changed.{quote(name)}" for name in fields)
     same = " AND ".join(f"existing.{quote(name)} = changed.{quote(name)}" for name in key)
+    if vendor == "postgresql":
+        # It takes any JSON for 100 rows, would read a small table as a whole for them, and keep to that while the table
+        # grows. A condition of which it knows nothing makes it expect one row, and look each up by its key.
+        same += f" AND changed.{quote(key[0])} %% 1 = 0"
     arrived = _arrived([model._meta.get_field(name) for name in (*key, *fields)], vendor)
     return f"UPDATE {quote(model._meta.db_table)} AS existing SET {changes} FROM ({arrived}) AS changed WHERE {same}"  # noqa: S608
 

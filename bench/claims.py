@@ -4,7 +4,7 @@ import psycopg
 
 from bench.fill import copy_row
 from bench.report import Row, Section
-from bench.servers import console_env, durable_postgres, manage, probe
+from bench.servers import durable_postgres, first_rows, probe, set_up
 
 # Rows that were sent, rows that wait (over 20,000 chats).
 SIZES = ((0, 1_000), (100_000, 1_000), (1_000_000, 1_000), (1_000_000, 100_000))
@@ -14,10 +14,8 @@ FLAT = 1.5
 
 def run() -> Section:
     address = durable_postgres()
-    env = console_env(address)
-    manage(env, "migrate")
-    manage(env, "setup_bot")
-    first = int(probe(env, "first_rows").split()[1])
+    env = set_up(address)
+    _, first = first_rows(env)
     took = [_claim(address, env, first, sent, waiting) for sent, waiting in SIZES]
     rows = [
         Row(f"{sent:,} sent, {waiting:,} waiting", f"{milliseconds:.1f} ms")

@@ -10,7 +10,7 @@ from contextlib import ExitStack
 import requests
 
 from bench.report import Row, Section
-from bench.servers import ROOT, console_env, durable_postgres, manage, running
+from bench.servers import ROOT, durable_postgres, running, set_up
 from botconsole.sandbox import SandboxConfig, SandboxServer
 from tests import feishu_events
 
@@ -90,11 +90,7 @@ class Watch:
 
 def _drain(feishu: SandboxServer, watch: Watch, groups: list[str]) -> tuple[float, float]:
     """Seconds for all, and seconds until the incident's card was there."""
-    env = console_env(durable_postgres(), feishu=feishu.url) | {
-        "DJANGO_SETTINGS_MODULE": "botconsole.settings"
-    }
-    manage(env, "migrate")
-    manage(env, "setup_bot")
+    env = set_up(durable_postgres(), feishu=feishu.url)
     command = [sys.executable, "-m", "bench.probes.flood", str(WELCOMES), *groups]
     work = (sys.executable, "manage.py", "run_worker")
     with subprocess.Popen(command, cwd=ROOT, env=env, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as queue:

@@ -7,7 +7,7 @@ import psycopg
 
 from bench.fill import copy_row
 from bench.report import Row, Section
-from bench.servers import console_env, durable_postgres, manage, probe
+from bench.servers import durable_postgres, first_rows, probe, set_up
 
 FEW, MANY = 10_000, 1_000_000
 ROUNDS = 15
@@ -24,10 +24,8 @@ DEEP_GOAL = 1.5
 
 def run() -> Section:
     address = durable_postgres()
-    env = console_env(address)
-    manage(env, "migrate")
-    manage(env, "setup_bot")
-    first = int(probe(env, "first_rows").split()[0])
+    env = set_up(address)
+    first, _ = first_rows(env)
     few = _timed(address, env, first, FEW, 0)
     many = _timed(address, env, first, MANY - FEW, FEW)
     rows = [Row(name, f"{few[name]:.0f} ms / {many[name]:.0f} ms") for name in few]

@@ -11,17 +11,15 @@ import psycopg
 from bench.eventlog import READ
 from bench.fill import copy_row
 from bench.report import Row, Section
-from bench.servers import console_env, durable_postgres, manage, probe
+from bench.servers import durable_postgres, first_rows, probe, set_up
 
 MANY = 1_000_000
 
 
 def run(count: int = MANY) -> Section:
     address = durable_postgres()
-    env = console_env(address)
-    manage(env, "migrate")
-    manage(env, "setup_bot")
-    first = int(probe(env, "first_rows").split()[0])
+    env = set_up(address)
+    first, _ = first_rows(env)
     with psycopg.connect(address, autocommit=True) as connection:
         changed = {"event_id": "'ev_' || number", "dedup_key": "'ev_' || number"}
         changed |= {"chat_id": "'oc_' || number % 500", "actor_open_id": "'ou_' || number % 5000"}

@@ -45,6 +45,14 @@ def console_env(database_url: str, *, feishu: str = "http://127.0.0.1:9", port: 
     }
 
 
+def set_up(database_url: str, *, feishu: str = "http://127.0.0.1:9", port: int = 0) -> dict[str, str]:
+    """Migrates a database and gives it one bot; the environment of `manage.py` on it."""
+    env = console_env(database_url, feishu=feishu, port=port)
+    manage(env, "migrate")
+    manage(env, "setup_bot")
+    return env
+
+
 def manage(env: Mapping[str, str], *arguments: str) -> None:
     subprocess.run(
         [sys.executable, "manage.py", *arguments], cwd=ROOT, env=env, check=True, stdout=subprocess.DEVNULL
@@ -85,9 +93,7 @@ def console(
     Gives the bot's request URL, and what counts the events that are stored.
     """
     port = postgres.free_port()
-    env = console_env(database_url, feishu=feishu, port=port)
-    manage(env, "migrate")
-    manage(env, "setup_bot")
+    env = set_up(database_url, feishu=feishu, port=port)
     serve = (sys.executable, "manage.py", "serve", "--port", str(port), "--workers", str(web))
     work = (sys.executable, "manage.py", "run_worker")
     address = f"http://127.0.0.1:{port}"
@@ -106,6 +112,12 @@ def _count_events(database_url: str) -> int:
             return int(connection.execute(question).fetchone()[0])
     with psycopg.connect(database_url) as connection:
         return int(connection.execute(question).fetchone()[0])  # type: ignore[index]
+
+
+def first_rows(env: Mapping[str, str]) -> tuple[int, int]:
+    """The keys of an event and of an item of the outbox, for `copy_row`."""
+    event, item = probe(env, "first_rows").split()
+    return int(event), int(item)
 
 
 def load(url: str, **options: object) -> dict[str, float]:

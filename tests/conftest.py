@@ -93,10 +93,11 @@ def _time_enough() -> Iterator[None]:
     """What a second decides, load decides: within this process, limits and pauses in real seconds are long.
 
     The sandbox waits for the app's answers, but for tests that take `a_punctual_feishu`; a call that failed is not
-    tried again while the test looks at what became of it (`hurry()` makes it due); a commit waits for its turn.
+    tried again while the test looks at what became of it (`hurry()` makes it due); a commit waits for its turn; what
+    does as much as fits into a moment does all of it.
     """
     from botconsole.sandbox import connections, posting, server, webhook
-    from events import attempts, circuit, dispatch
+    from events import attempts, circuit, dispatch, eventlist, replay
     from events.groupcommit import GroupCommit
 
     with pytest.MonkeyPatch.context() as patch:
@@ -106,6 +107,8 @@ def _time_enough() -> Iterator[None]:
         patch.setattr(posting, "CONNECT_SECONDS", 60)
         patch.setattr(server, "START_SECONDS", 60)
         patch.setattr(attempts, "RETRY_SECONDS", [60 + wait for wait in attempts.RETRY_SECONDS])
+        patch.setattr(eventlist, "READ_SECONDS", 60)
+        patch.setattr(replay, "SECONDS_AT_ONCE", 60)
         patch.setattr(circuit, "PROBE_SECONDS", [60 + wait for wait in circuit.PROBE_SECONDS])
         for commit in (one for one in vars(dispatch).values() if isinstance(one, GroupCommit)):
             patch.setattr(commit, "_wait_seconds", 60)

@@ -23,13 +23,6 @@ def person(app: App) -> Iterator[Person]:
         yield person
 
 
-@pytest.fixture(scope="module")
-def feishu() -> Iterator[Feishu]:
-    """A sandbox for all tests of a file, without rate limits."""
-    with calling(limits=False) as feishu:
-        yield feishu
-
-
 @pytest.fixture
 def fresh() -> Iterator[Feishu]:
     """A sandbox of one's own, with its limits on."""

@@ -2,12 +2,21 @@
 
 import json
 import time
+from collections.abc import Iterator
 
 import pytest
 
-from tests.sandbox_world import APP, BUTTON, CARD_1, CARD_2, PNG, Feishu, second
+from tests.sandbox_world import APP, BUTTON, CARD_1, CARD_2, PNG, Feishu, calling, second
 
 pytest_plugins = ["tests.sandbox_fixtures"]
+
+
+@pytest.fixture(scope="module")
+def feishu() -> Iterator[Feishu]:
+    """A sandbox for all tests of this file, without rate limits."""
+    with calling(limits=False) as feishu:
+        yield feishu
+
 
 # tokens
 

@@ -1,14 +1,22 @@
 """What the bot can do with chats besides talking: pins, tabs, the top notice, managers, buzzes; Feishu's codes."""
 
 import json
+from collections.abc import Iterator
 
 import pytest
 
-from tests.sandbox_world import CARD_2, Feishu
+from tests.sandbox_world import CARD_2, Feishu, calling
 
 pytest_plugins = ["tests.sandbox_fixtures"]
 
 TAB = {"tab_name": "INC-1", "tab_type": "url", "tab_content": {"url": "https://console.example/incidents/1"}}
+
+
+@pytest.fixture(scope="module")
+def feishu() -> Iterator[Feishu]:
+    """A sandbox for all tests of this file, without rate limits."""
+    with calling(limits=False) as feishu:
+        yield feishu
 
 
 def own_chat(feishu: Feishu, **more: object) -> str:

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import pytest
 
 from botconsole.sandbox.fields import PressError, check_choice, form_value
-from tests.sandbox_world import CARD, NEW_CARD, TOKEN, App, Person, until
+from tests.sandbox_world import CARD, NEW_CARD, TOKEN, App, Person, second, until
 
 pytest_plugins = ["tests.sandbox_fixtures"]
 
@@ -91,6 +91,17 @@ def test_a_field_outside_a_form_offers_its_options_only() -> None:
     check_choice(FIELDS[2], {"option": "p0"})
     with pytest.raises(PressError, match="severity has no option p9"):
         check_choice(FIELDS[2], {"option": "p9"})
+
+
+def test_a_field_is_found_by_its_name_and_a_number_is_an_option_as_a_text(
+    person: Person, chat_id: str
+) -> None:
+    minutes = {**FIELDS[2], "name": "mute", "options": [{**OPTIONS[0], "value": 60}]}
+    message_id = person.card(chat_id, second(minutes))
+    asked = {"open_id": "ou_ada", "tag": "select_static", "name": "mute", "value": {}}
+    assert person.post(f"/messages/{message_id}/press", {**asked, "option": "60"})["client_code"] is None
+    refused = person.post(f"/messages/{message_id}/press", {**asked, "option": "61"})
+    assert refused["error"] == "mute has no option 61"
 
 
 def test_nothing_is_pressed_in_a_chat_that_is_dissolved(person: Person, chat_id: str) -> None:

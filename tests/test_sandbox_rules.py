@@ -11,11 +11,18 @@ from botconsole.sandbox.api import ROUTES, Api
 from botconsole.sandbox.errors import PlatformError
 from botconsole.sandbox.limits import Limits, TooOftenError
 from botconsole.sandbox.world import World
-from tests.sandbox_world import APP, BUTTON, CARD_2, PNG, Feishu, second, until
+from tests.sandbox_world import APP, BUTTON, CARD_2, PNG, Feishu, calling, second, until
 
 pytest_plugins = ["tests.sandbox_fixtures"]
 
 GROUP_OF = {"set_bot_manager": "true"}
+
+
+@pytest.fixture(scope="module")
+def feishu() -> Iterator[Feishu]:
+    """A sandbox for all tests of this file, without rate limits."""
+    with calling(limits=False) as feishu:
+        yield feishu
 
 
 @pytest.fixture

@@ -77,6 +77,8 @@ def _is_field(node: Json) -> bool:
 def _untouched(field: Json) -> Any:
     """What is sent of a field that nobody touched; None if nothing stood there."""
     value = field.get(DEFAULTS.get(field["tag"], ""))
+    if isinstance(value, dict):  # a text in several languages
+        value = value.get("content")
     return f"{value}{ZONE}" if value and field["tag"] in TIMES else value
 
 
@@ -89,6 +91,6 @@ def _check(name: str, field: Json, value: Any) -> None:
     options = field.get("options")
     if field.get("tag") not in CHOICES or not isinstance(options, list):
         return
-    known = [option.get("value") for option in options if isinstance(option, dict)]
-    if strange := [one for one in (value if isinstance(value, list) else [value]) if one not in known]:
+    known = {str(option.get("value")) for option in options if isinstance(option, dict)}
+    if strange := [one for one in (value if isinstance(value, list) else [value]) if str(one) not in known]:
         raise PressError(f"{name} has no option {strange[0]}")

@@ -117,12 +117,13 @@ def _action(element: Json | None, wanted: Json) -> Json:
 
 
 def _pressed_element(card: Json, wanted: Json) -> Json | None:
-    """The element that is named; without a name the one that calls back with this value."""
+    """The element that is named; without one the one that calls back with this value, or has this `name`."""
     if wanted.get("element"):
         return find_element(card, str(wanted["element"]))
-    parts = (part for _, part in walk(card) if "tag" in part)
-    value = wanted.get("value")
-    return next((part for part in parts if value and callback_value(part) == value), None)
+    value, name = wanted.get("value"), wanted.get("name")
+    parts = [part for _, part in walk(card) if "tag" in part and (not name or part.get("name") == name)]
+    fitting = (part for part in parts if value and callback_value(part) == value)
+    return next(fitting, parts[0] if name and parts else None)
 
 
 async def press(world: World, message: Row, person: Row, wanted: Json) -> Json:

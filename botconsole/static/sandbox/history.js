@@ -70,7 +70,7 @@ export function start(looks) {
 export function open(id) {
   chat = id;
   clear();
-  return refresh();
+  return Promise.resolve().then(refresh); // once it is known who acts there
 }
 
 function clear() {

@@ -98,8 +98,17 @@ def write_people(incident: Incident, event: Event) -> None:
         if person.open_id not in written:
             incident.write(kind, person, happened_at=event.created_at)
     if kind == Kind.JOINED and incident.chat_id:  # else the end of its making says who is in
-        joined = incident.responders.filter(open_id__in=[one.open_id for one in people if one.open_id])
-        joined.update(status="added", error="")
+        _let_in(incident, [one.open_id for one in people if one.open_id])
+
+
+def _let_in(incident: Incident, open_ids: Sequence[str]) -> None:
+    """Responders who are in the chat now, whatever was answered about them."""
+    outside = incident.responders.filter(open_id__in=open_ids).exclude(status="added")
+    if outside.exists():
+        # The incident first, as the steps do: its entries lock it only at the commit, and then the two would wait
+        # for each other.
+        Incident.objects.select_for_update(no_key=True).get(pk=incident.pk)
+        outside.update(status="added", error="")
 
 
 def _text(sent: dict[str, Any]) -> str:

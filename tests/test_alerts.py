@@ -4,14 +4,14 @@ import base64
 import json
 import threading
 from collections.abc import Callable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
 import time_machine
-from django.db import connection, connections, transaction
+from django.db import connections, transaction
 from django.test import Client
 from django.utils import timezone
 
@@ -21,6 +21,7 @@ from incidents.alerts import PARSERS
 from incidents.models import Actor, AlertGroup, Incident, Service, StoredAlert, Via
 from tests.feishu_events import ADA as ADA_OF_FEISHU
 from tests.incident_world import PNG, Feishu, lines, work
+from tests.waiting import until_someone_waits
 
 pytest_plugins = ["tests.incident_fixtures", "tests.admin_fixtures"]
 
@@ -521,18 +522,6 @@ def test_an_alert_that_comes_while_someone_resolves_waits_and_opens_a_new_incide
             sent = pool.submit(send_and_close)
             until_someone_waits(sent)
         assert sent.result()["incidents"][0]["opened"] is True
-
-
-def until_someone_waits(sent: Future[Any]) -> None:
-    """Until PostgreSQL has made a connection wait for a lock."""
-    waiting = "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND datname = current_database()"
-    with connection.cursor() as cursor:
-        while True:
-            cursor.execute("SELECT pg_stat_clear_snapshot()")
-            cursor.execute(waiting)
-            if cursor.fetchone()[0]:
-                return
-            assert not sent.done(), sent.result()
 
 
 # --- What is no alert ----------------------------------------------------------------------------------------

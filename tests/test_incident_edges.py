@@ -7,19 +7,22 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 from typing import Any
 
 import pytest
-from django.db import connection, transaction
+from django.db import connection, connections, transaction
 from django.utils import timezone
 
 from botconsole.worker import Worker
-from events.models import Bot, OutboxItem
+from events.models import Bot, Event, OutboxItem
+from incidents.entries import write_people
 from incidents.models import Actor, Incident, Responder, Service, StepError, Via
 from templates.starters import make_starters
-from tests.feishu_events import ADA, LIN
+from tests.feishu_events import ADA, LIN, member_joined
 from tests.incident_world import PNG, Feishu, opened, running, work
+from tests.waiting import until_someone_waits
 
 pytest_plugins = ["tests.incident_fixtures"]
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -316,6 +319,32 @@ def test_of_two_people_who_resolve_at_once_one_wins(bot: Bot, english: None) -> 
     winner = Incident.objects.get().resolved_by
     assert sorted(outcomes) == sorted([winner, f"told {winner}"])
     assert incident.timeline.filter(kind="resolved").count() == 1
+
+
+@pytest.mark.postgres
+@pytest.mark.django_db(transaction=True)
+def test_a_step_and_the_news_of_who_joined_do_not_wait_for_each_other(incident: Incident) -> None:
+    responders = incident.responders.filter(open_id=ADA[0])
+    responders.update(status="waiting")
+    body = member_joined(ADA)
+    joined = Event(bot=incident.bot, event_type=body["header"]["event_type"], body=body)
+    joined.created_at = timezone.now()
+
+    def hear() -> None:
+        try:
+            with transaction.atomic():
+                write_people(incident, joined)
+        finally:
+            connections.close_all()
+
+    with ThreadPoolExecutor(1) as pool:
+        with transaction.atomic():
+            Incident.objects.select_for_update().get(pk=incident.pk)  # as every step does
+            heard = pool.submit(hear)
+            until_someone_waits(heard)
+            responders.update(status="failed")
+        heard.result()
+    assert responders.get().status == "added"
 
 
 def together(*jobs: Callable[[], None]) -> None:

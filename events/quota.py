@@ -29,6 +29,9 @@ GIVE_BACK_AFTER_SECONDS = 1.0
 # Of a minute's calls, what is urgent finds so many at once and so many for every second until others come back. Those
 # that come back so soon count as there: then the rest may have what was kept, and what is urgent the first of them.
 KEPT_AT_ONCE, KEPT_PER_SECOND, SOON_SECONDS = 10, 1.0, 0.5
+# Where what is kept would cost a burst another minute, and that more than this share of its time, it goes without after
+# a while. A new burst begins when few calls were made in the last minute.
+MAY_TAKE_LONGER, A_WHILE, FEW, MOST_MINUTES = 0.075, 0.05, PER_MINUTE // 10, 12
 OWED_SECONDS = 1.0  # what is urgent and got too little goes first for so long, and asks again meanwhile
 ASK_AGAIN_SECONDS = (0.05, 0.5)
 # After "too often" (others use the app as well): half as much, which grows back in ten minutes.
@@ -76,6 +79,8 @@ class Ledger:
     blocked_until: float = 0.0
     owed: int = 0  # calls that what is urgent asked for in vain
     owed_until: float = 0.0
+    began: float = 0.0  # when the present burst of calls did
+    pressed: float = 0.0  # since when what is kept would make it take too long
 
     @classmethod
     def of(cls, state: Mapping[str, Any]) -> "Ledger":
@@ -89,6 +94,7 @@ class Ledger:
         # What lies in the future was written before the clock was put back: it counts from now.
         newest = now + BUCKET_SECONDS
         self.slowed_at, self.owed_until = min(self.slowed_at, now), min(self.owed_until, now + OWED_SECONDS)
+        self.began, self.pressed = min(self.began, newest), min(self.pressed, now)
         self.grants = [[min(at, newest), n] for at, n in self.grants if at > now - MINUTE and n > 0]
         for share in self.shares.values():
             share["until"] = min(share["until"], now + SHARE_SECONDS)
@@ -142,9 +148,24 @@ class Ledger:
         if now < self.owed_until:
             free -= self.owed
         kept = self._kept(now, KEPT_PER_SECOND) * strength
-        if free - kept < wanted and free > 0 and backlog(free + 1) <= free:
-            kept = self._kept(now, 0) * strength  # nothing will wait long for calls to come back
+        if 0 < free < wanted + kept and self._takes_too_long(now, free, backlog):
+            if self.pressed < self.began:
+                self.pressed = now
+            is_over = now - self.pressed >= (self.pressed - self.began) * A_WHILE
+            kept = 0.0 if is_over else self._kept(now, 0) * strength
         return free - math.ceil(kept)
+
+    def _takes_too_long(self, now: float, free: int, backlog: Callable[[int], int]) -> bool:
+        """Whether the burst would need another minute just for the calls that are kept, and that would be long."""
+        waiting = backlog(MOST_MINUTES * PER_MINUTE)
+        if waiting <= free:
+            return True
+        minutes, last = divmod(waiting - free, PER_MINUTE)
+        if not last:
+            minutes, last = minutes - 1, PER_MINUTE
+        whole = now - self.began + self._dry_seconds(now) + minutes * 60 + last / PER_SECOND
+        another = 60 - last / PER_SECOND
+        return PER_MINUTE - last < KEPT_AT_ONCE * (minutes + 5) and another > whole * MAY_TAKE_LONGER
 
     def _kept(self, now: float, per_second: float) -> float:
         """How many calls are kept for what is urgent."""
@@ -161,6 +182,8 @@ class Ledger:
             self._enter(_bucket(now), calls)
 
     def _enter(self, bucket: float, tokens: int) -> None:
+        if self.used() < FEW:
+            self.began = bucket - BUCKET_SECONDS
         if self.grants and self.grants[-1][0] == bucket:
             self.grants[-1][1] += tokens
         else:

@@ -10,6 +10,7 @@ from typing import Any
 
 import psycopg
 import pytest
+from django.core.management import CommandError, call_command
 from django.db import connection
 from django.utils import timezone
 
@@ -154,6 +155,7 @@ def test_the_command_lists_and_with_dry_run_sends_nothing(
     told = process.communicate(timeout=120)[0]
     assert process.returncode == 0, told
     assert "send_message: 30 new" in told
+    assert "dry run: 30 events, 30 calls" in told  # in one language, whatever the console's is
     assert "send_message oc_0 (new)" in told
     assert told.count("(new)\n") == 30  # every one of them
     assert not OutboxItem.objects.exists()
@@ -195,9 +197,6 @@ def test_the_command_interrupted_cancels(missed: Callable[[int], None], start: S
     ],
 )
 def test_the_command_says_what_it_does_not_understand(arguments: list[str], said: str) -> None:
-    from django.core.management import CommandError, call_command
-    from django.utils import translation
-
-    with translation.override("en"), pytest.raises(CommandError, match=said):
+    with pytest.raises(CommandError, match=said):
         call_command("replay", *arguments)
     assert not Replay.objects.exists()

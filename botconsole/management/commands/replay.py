@@ -8,7 +8,7 @@ from datetime import timedelta
 from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError
-from django.utils import timezone
+from django.utils import timezone, translation
 
 from events import replay as engine
 from events.eventfilter import EventFilter, FilterError
@@ -53,6 +53,10 @@ class Command(BaseCommand):
         )
 
     def handle(self, *args: Any, **options: Any) -> None:
+        with translation.override("en"):  # as its own words: scripts read them, whatever the console speaks
+            self._replay(options)
+
+    def _replay(self, options: dict[str, Any]) -> None:
         if not 1 <= options["calls_per_minute"] <= MOST_CALLS_PER_MINUTE:
             raise CommandError(f"--calls-per-minute: 1 to {MOST_CALLS_PER_MINUTE}")
         replay = engine.ask(

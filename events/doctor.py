@@ -230,8 +230,7 @@ def features(patient: Patient) -> Findings:
             yield Finding("features", WARN, "feature_unseen", told)
         else:
             yield Finding("features", OK, "feature_works", told)
-    known = {scope for feature in FEATURES.values() for scope in feature.scopes}
-    if other := sorted(missing - known):
+    if other := sorted(missing - KNOWN_SCOPES):
         yield Finding("features", FAIL, "scopes_missing", {"scopes": other})
 
 
@@ -240,19 +239,23 @@ def _seen(bot: Bot, event_type: str) -> bool:
     return rows.order_by("-pk").exists()
 
 
+KNOWN_SCOPES = {scope for feature in FEATURES.values() for scope in feature.scopes}
+
+
 def missing_scopes(bot: Bot) -> set[str]:
-    """What Feishu's refusals of the last days ask for, less what has worked since."""
+    """What Feishu's refusals of the last days ask for, less what has worked since.
+
+    A refusal names several of which one is enough: where the checklist has one of them, that is the one to add.
+    """
     newest = Attempt.objects.order_by("-pk").values_list("pk", flat=True).first() or 0
     recent = Attempt.objects.filter(pk__gt=newest - ATTEMPTS_LOOKED_AT, item__bot=bot)
     lately = recent.filter(started_at__gte=timezone.now() - LATELY)
     refused = lately.filter(code__in=LACKS_SCOPE).order_by("pk").values_list("pk", "item__call", "message")
     worked = dict(lately.filter(outcome=Attempt.Outcome.SENT).order_by("pk").values_list("item__call", "pk"))
-    return {
-        scope
-        for pk, call, message in refused
-        if worked.get(call, 0) < pk
-        for scope in SCOPE.findall(message) or ["?"]
-    }
+    asked = [
+        set(SCOPE.findall(message) or ["?"]) for pk, call, message in refused if worked.get(call, 0) < pk
+    ]
+    return {scope for any_of in asked for scope in any_of & KNOWN_SCOPES or any_of}
 
 
 def last_event(patient: Patient) -> Findings:

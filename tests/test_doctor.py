@@ -157,6 +157,12 @@ def test_a_missing_scope_is_named_at_its_feature_until_the_call_works(bot: Bot) 
 
 
 @pytest.mark.django_db
+def test_of_several_scopes_that_would_do_the_one_of_the_checklist_is_named(bot: Bot) -> None:
+    refused(bot, "send_message", "ext=scopes: im:message, im:message:send_as_bot")
+    assert doctor.missing_scopes(bot) == {"im:message:send_as_bot"}
+
+
+@pytest.mark.django_db
 def test_a_scope_of_no_feature_is_named_too(bot: Bot) -> None:
     refused(bot, "add_chat_tab", "required: [im:chat.tabs:write_only]")
     assert list(doctor.features(patient(bot)))[-1].told == {"scopes": ["im:chat.tabs:write_only"]}

@@ -19,6 +19,7 @@ from .models import Incident
 log = logging.getLogger(__name__)
 
 TAKEN_UP_AT_MOST = 2000  # events, the newest; of an older past the export tells
+LOOKED_THROUGH = 20_000  # events of the chat, and reactions, for what was taken back or pinned
 TYPES = (entries.RECEIVED, *entries.CAME_AND_WENT)
 
 
@@ -37,25 +38,21 @@ def take_up(incident: Incident) -> None:
 
 def take_up_past(incident: Incident, since: datetime | None, until: datetime | None) -> None:
     """The past of a chat that is imported, or the part of it that the incident lasted; commands are over long ago."""
-    events = _of_the_chat(incident)
-    _write(incident, [one for one in events if _is_within(one.created_at, since, until)])
+    within = {"created_at__gte": since, "created_at__lte": until}
+    _write(incident, _of_the_chat(incident, **{name: at for name, at in within.items() if at}))
 
 
-def _is_within(moment: datetime, since: datetime | None, until: datetime | None) -> bool:
-    return (since is None or since <= moment) and (until is None or moment <= until)
-
-
-def _of_the_chat(incident: Incident) -> list[Event]:
+def _of_the_chat(incident: Incident, **within: datetime) -> list[Event]:
     """The events that make entries, oldest first; those whose handler is still to be run come by themselves."""
-    log_of_the_chat = Event.objects.filter(bot=incident.bot, chat_id=incident.chat_id, event_type__in=TYPES)
-    settled = log_of_the_chat.exclude(status__in=Event.WAITING)
+    told = Event.objects.filter(bot=incident.bot, chat_id=incident.chat_id, event_type__in=TYPES, **within)
+    settled = told.exclude(status__in=Event.WAITING)
     return list(settled.select_related("bot").order_by("-pk")[:TAKEN_UP_AT_MOST])[::-1]
 
 
 def _write(incident: Incident, events: Sequence[Event]) -> Sequence[Event]:
     """Entries of these events, and in the event log what became of them; the messages that had none before."""
     messages = [event for event in events if event.event_type == entries.RECEIVED]
-    new = entries.write_messages(incident, messages, reach=TAKEN_UP_AT_MOST)
+    new = entries.write_messages(incident, messages, reach=LOOKED_THROUGH)
     for event in events:
         if event.event_type != entries.RECEIVED:
             entries.write_people(incident, event)

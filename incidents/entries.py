@@ -61,7 +61,8 @@ def write_messages(incident: Incident, events: Sequence[Event], *, reach: int) -
     for message_id in set(known):
         del newest[message_id]
     recalled, pinned = _recalled(incident, newest, reach), _pinned(incident.bot, newest, reach)
-    by = {event.actor_open_id: names.actor(event, Via.CHAT) for event in newest.values()}
+    speakers = {event.actor_open_id: event for event in newest.values()}
+    by = {open_id: names.actor(event, Via.CHAT) for open_id, event in speakers.items()}
     entries = [
         TimelineEntry(
             incident=incident,

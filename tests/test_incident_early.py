@@ -3,9 +3,11 @@
 from typing import Any
 
 import pytest
+from django.db import connection
+from django.test.utils import CaptureQueriesContext
 
 from events.followup import follow_up
-from events.models import Bot, Event, OutboxItem
+from events.models import Bot, Event, OutboxItem, Person
 from incidents.models import Actor, Incident, Via
 from incidents.steps import on_card_sent
 from tests.feishu_events import ADA, CHAT_ID, LIN, ids, member_joined, message_received, v2
@@ -190,3 +192,17 @@ def test_of_two_edits_that_cross_the_later_one_counts(incident: Incident, push: 
     push(bot, edited("third", message_id="om_1", later=2000))
     push(bot, edited("second", message_id="om_1", later=1000))
     assert texts(incident) == ["third"]
+
+
+def test_a_long_past_is_imported_with_as_many_queries_as_a_short_one(bot: Bot, push: Any) -> None:
+    Person.objects.create(bot=bot, open_id=LIN[0], name=LIN[1])
+    counts, said = [], []
+    for messages in (3, 30):
+        for number in range(messages):
+            push(bot, message_received(f"message {number}", sender=LIN))
+        with CaptureQueriesContext(connection) as queries:
+            incident = imported(bot)
+        counts.append(len(queries))
+        said.append(len(texts(incident)))
+        incident.delete()
+    assert (counts[0], said) == (counts[1], [3, 33])

@@ -22,12 +22,13 @@ from .models import Bot, Chat, Lane, OutboxItem
 from .words import CALLS, short_id
 
 SHOWN, LOOKED_AT = 5, 200
-Used = Counter[tuple[str, str]]  # (target, what of it is limited): calls in the last second
+Used = tuple[int, str]  # calls in the last second, and what of the chat is limited to how many
+NOTHING: Used = (0, "messages")
 
 
 @dataclass(frozen=True)
 class ChatGauge:
-    """One chat: the limit that it uses most, how many calls wait for it, and since when not before which time."""
+    """One chat: the limit that it uses most, how many calls wait for it, and when the next may go if not now."""
 
     name: str
     url: str
@@ -45,29 +46,26 @@ def busy_chats(bot: Bot, reader: Reader) -> list[ChatGauge]:
     recent = Lane.objects.filter(bot=bot, due_at__gte=now - timedelta(seconds=WINDOW_SECONDS))
     lanes = {lane.target: lane for lane in recent.order_by("due_at")[:LOOKED_AT]}
     used, waiting = _used(lanes, now), _waiting(bot, lanes)
-    most = {
-        target: max((n, what) for (to, what), n in used.items() if to == target) for target, _what in used
-    }
-    shown = sorted(
-        {to for to in lanes if to in most or waiting[to]},
-        key=lambda to: (most.get(to, (0, "")), waiting[to]),
-        reverse=True,
-    )[:SHOWN]
+    candidates = [to for to in lanes if to in used or waiting[to]]
+    shown = sorted(candidates, key=lambda to: (used.get(to, NOTHING)[0], waiting[to]), reverse=True)[:SHOWN]
     chats = Chat.objects.filter(bot=bot, chat_id__in=shown).readable_by(reader)
     names = dict(chats.exclude(name="").values_list("chat_id", "name"))
     return [
-        _gauge(bot, lanes[to], most.get(to, (0, "")), waiting[to], names.get(to, ""), now) for to in shown
+        _gauge(bot, lanes[to], used.get(to, NOTHING), waiting[to], names.get(to, ""), now) for to in shown
     ]
 
 
-def _used(targets: Iterable[str], now: datetime) -> Used:
-    """All bots of a chat share its limit."""
-    used: Used = Counter()
+def _used(targets: Iterable[str], now: datetime) -> dict[str, Used]:
+    """By target; all bots of a chat share its limit."""
+    counts: Counter[tuple[str, str]] = Counter()
     fresh = now.timestamp() - WINDOW_SECONDS
     for target, answered in Lane.objects.filter(target__in=targets).values_list("target", "answered"):
         for what, times in answered.items():
-            used[target, what] += sum(at > fresh for at in times)
-    return +used
+            counts[target, what] += sum(at > fresh for at in times)
+    most: dict[str, Used] = {}
+    for (target, what), calls in (+counts).items():
+        most[target] = max(most.get(target, NOTHING), (calls, what))
+    return most
 
 
 def _waiting(bot: Bot, targets: Iterable[str]) -> Counter[str]:
@@ -77,14 +75,14 @@ def _waiting(bot: Bot, targets: Iterable[str]) -> Counter[str]:
     return Counter(dict(rows.order_by().values("target").annotate(n=Count("pk")).values_list("target", "n")))
 
 
-def _gauge(bot: Bot, lane: Lane, most: tuple[int, str], waiting: int, name: str, now: datetime) -> ChatGauge:
-    calls, what = most
+def _gauge(bot: Bot, lane: Lane, used: Used, waiting: int, name: str, now: datetime) -> ChatGauge:
+    calls, what = used
     query = {"q": lane.target, "bot__id__exact": str(bot.pk), "status__exact": "pending"}
     held = waiting and not lane.busy and lane.due_at > now
     return ChatGauge(
         name=name or short_id(lane.target),
         url=f"{reverse('admin:events_outboxitem_changelist')}?{urlencode(query)}",
-        words=_("messages") if what in ("", "messages") else str(CALLS.get(what.partition(" ")[0], what)),
+        words=_("messages") if what == "messages" else str(CALLS.get(what.partition(" ")[0], what)),
         second=calls,
         second_limit=CALLS_PER_WINDOW,
         waiting=waiting,

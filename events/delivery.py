@@ -217,7 +217,7 @@ class Delivery:
         done = [future for future in self._in_flight if future.done()]
         until = time.monotonic() + COLLECT_SECONDS
         for number, future in enumerate(done):
-            if time.monotonic() > until:
+            if number and time.monotonic() > until:
                 return number
             item, outcome = self._in_flight[future], future.result()
             try:

@@ -10,10 +10,12 @@ from django.db import connection
 from django.test.utils import CaptureQueriesContext
 from django.utils import timezone, translation
 
+from events import lanes
 from events.busychats import SHOWN, busy_chats
-from events.models import Bot, Chat, Circuit, Lane, Priority, Quota
+from events.models import Bot, Chat, Circuit, Lane, OutboxItem, Priority, Quota
 from events.outbox import send_text
 from events.sending import this_month
+from tests.outbox_claims import claim
 
 pytest_plugins = ["tests.admin_fixtures"]
 
@@ -126,6 +128,17 @@ def test_the_chats_that_use_most_of_their_own_limit_are_shown_with_what_waits_fo
     assert "5 / 5" in text
     assert "oc_quiet" not in text
     assert "welcome:2" in operator.get(first.url).content.decode()
+
+
+def test_a_chat_that_was_just_sent_to_is_busy(operator, bot):
+    for number in range(3):
+        send_text(bot, chat_id="oc_1", markup="x", key=f"welcome:{number}")
+    soon = timezone.now() + timedelta(minutes=1)
+    (item,) = claim(9, soon)
+    OutboxItem.objects.filter(pk=item.pk).update(status="sent")
+    lanes.release(lanes.lane_of(item), item, soon, soon)
+    (shown,) = busy_chats(bot, User.objects.get(username="operator"))
+    assert (shown.second, shown.waiting) == (1, 2)
 
 
 def test_without_calls_no_chat_is_busy(operator, bot):

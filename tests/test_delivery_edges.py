@@ -16,6 +16,7 @@ from events.feishu import FeishuClient, FeishuError
 from events.lanes import LEASE
 from events.models import Attempt, Bot, OutboxItem
 from events.outbox import send_card
+from tests.fleet import wait_for
 from tests.outbox_claims import claim
 from tests.scripted_feishu import ALL, Answer, ScriptedFeishu
 
@@ -135,6 +136,25 @@ def test_a_bot_whose_feishu_hangs_does_not_hold_up_another(
     steps_until(delivery, lambda: OutboxItem.objects.get(pk=ours.pk).status == Status.SENT)
     assert silent.uuids == []
     silent.close()
+
+
+@pytest.mark.django_db(transaction=True)
+def test_what_is_urgent_does_not_wait_until_all_answers_are_recorded(
+    our_bot: Bot, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("events.delivery.COLLECT_SECONDS", 0.0)
+    answers: list[bool] = []
+    delivery = Delivery(16, lambda: answers.append(True))
+    for number in range(4):
+        queue(our_bot, key=f"welcome:{number}", chat_id=f"oc_{number}")
+    assert delivery.step() == 4
+    wait_for(lambda: len(answers) == 4, 60)
+    incident = queue(our_bot, key="inc:1", chat_id="oc_incident")
+    delivery.step()
+    assert OutboxItem.objects.filter(status=Status.SENT).count() == 1
+    assert OutboxItem.objects.get(pk=incident.pk).status == Status.SENDING
+    steps_until(delivery, lambda: OutboxItem.objects.filter(status=Status.SENT).count() == 5)
+    delivery.close()
 
 
 # --- Leases -----------------------------------------------------------------------------------------------

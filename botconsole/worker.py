@@ -49,7 +49,7 @@ class Worker:
         self._beside = (self._exports, self._replays, self._doctor, self._reading)
         self.left_behind = False  # whether threads still wait for Feishu although the worker has ended
         self._said_so = 0.0
-        self._started_at = clock.now()
+        self._started_at = timezone.now()
         self._next: dict[str, float] = {}
         # What is done beside delivery, and every how many seconds.
         self._jobs: Mapping[str, tuple[float, Callable[[], int]]] = {

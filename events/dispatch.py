@@ -5,12 +5,12 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, field
-from functools import cache
+from functools import cache, partial
 from importlib import import_module
 from typing import Any
 
 from django.conf import settings
-from django.db import DataError, IntegrityError, connection, transaction
+from django.db import DataError, IntegrityError, OperationalError, connection, transaction
 from django.utils import timezone
 
 from .envelope import Envelope
@@ -87,9 +87,11 @@ def accept(bot: Bot, envelope: Envelope, *, transport: str) -> Mapping[str, Any]
     """
     taken = _Taken(Arrival(bot, envelope, transport))
     try:
-        if _may_share(taken.arrival):
-            _take_in_with_others(taken)
-        else:
+        try:
+            _take_in_with_others(taken) if _may_share(taken.arrival) else _take_in([taken])
+        except (HandlerError, OperationalError) as failure:
+            if not _may_pass(failure):
+                raise
             _take_in([taken])
     except (HandlerError, IntegrityError, DataError) as failure:
         # The database's own refusals come at the commit: they are of what the handler wrote, too.
@@ -119,13 +121,21 @@ def _may_share(arrival: Arrival) -> bool:
     return bool(why) or event_type in getattr(import_module(settings.ROUTES_MODULE), "SHARED", ())
 
 
-def _take_in(several: Sequence[_Taken]) -> None:
+def _may_pass(failure: Exception) -> bool:
+    """A deadlock, a lock held for long, a connection that died under a handler: neither the event's fault nor the
+    handler's."""
+    if connection.in_atomic_block or not isinstance(_cause(failure), OperationalError):
+        return False
+    return isinstance(failure, HandlerError) or connection.connection is not None
+
+
+def _take_in(several: Sequence[_Taken], *, patiently: bool = True) -> None:
     """Stores events and runs the handlers of those that wait for one; raises HandlerError, and all is undone."""
     for one in several:  # it may have been taken in with others in vain
         one.event = one.reaction = None
     # What nobody waits for is one statement, which is a transaction by itself.
     with transaction.atomic() if any(not one.arrival.is_ignored for one in several) else nullcontext():
-        if len(several) > 1 and connection.in_atomic_block and connection.vendor == "postgresql":
+        if not patiently and connection.in_atomic_block and connection.vendor == "postgresql":
             _be_impatient()
         Event.objects.receive_all([one.arrival for one in several])
         waiting = [one for one in several if not one.arrival.is_settled]
@@ -139,12 +149,12 @@ def _take_in(several: Sequence[_Taken]) -> None:
 
 
 def _be_impatient() -> None:
-    """Whatever one of them would wait for, the others must not: the transaction fails, and each is tried by itself."""
+    """What one event would wait for, those with it and behind it must not: it fails, and each is tried by itself."""
     with connection.cursor() as cursor:
         cursor.execute(PATIENCE)
 
 
-_take_in_with_others = GroupCommit(_take_in, key=lambda one: one.arrival.key)
+_take_in_with_others = GroupCommit(partial(_take_in, patiently=False), key=lambda one: one.arrival.key)
 
 
 def dispatch(event: Event, running: Running | None = None) -> Reaction:

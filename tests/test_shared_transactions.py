@@ -5,6 +5,7 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 from contextlib import closing
+from functools import partial
 from typing import Any
 
 import pytest
@@ -28,7 +29,7 @@ class Arriving:
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.sizes: list[int] = []  # of the transactions
         self._gate = threading.Event()
-        self._take_in = dispatch._take_in
+        self._take_in = partial(dispatch._take_in, patiently=False)
         self._commit = GroupCommit(self._wait_and_take_in, key=lambda one: one.arrival.key, wait_seconds=60)
         monkeypatch.setattr(dispatch, "_take_in_with_others", self._commit)
 
@@ -51,7 +52,10 @@ class Arriving:
                 connections.close_all()
 
         threads = [threading.Thread(target=push, args=(number,)) for number in range(len(bodies))]
-        for thread in threads:
+        threads[0].start()
+        while not self._commit._busy:
+            assert threads[0].is_alive()
+        for thread in threads[1:]:
             thread.start()
         while len(self._commit._waiting) < len(bodies) - 1:
             assert any(thread.is_alive() for thread in threads)
@@ -175,8 +179,9 @@ def test_among_them_those_who_join_an_incidents_chat_are_not_greeted(
 
 
 @pytest.mark.postgres
-def test_what_one_event_would_wait_for_does_not_hold_up_those_it_came_with(
-    arriving: Arriving, incident: Any
+@pytest.mark.parametrize("place", [0, 2], ids=["before the others", "among them"])
+def test_what_one_event_would_wait_for_does_not_hold_up_the_others(
+    arriving: Arriving, incident: Any, place: int
 ) -> None:
     locked, others_are_greeted = threading.Event(), threading.Event()
     let_go: list[bool] = []
@@ -197,14 +202,15 @@ def test_what_one_event_would_wait_for_does_not_hold_up_those_it_came_with(
     threads[0].start()
     assert locked.wait(60)
     threads[1].start()
-    chats = ["oc_1", "oc_2", CHAT_ID, "oc_3", "oc_4"]
+    chats = ["oc_1", "oc_2", "oc_3", "oc_4"]
+    chats.insert(place, CHAT_ID)
     bodies = [member_joined(event_id=f"ev_{number}", chat_id=chat) for number, chat in enumerate(chats)]
     assert arriving.together(bodies) == [200] * 5
     for thread in threads:
         thread.join()
     assert let_go == [True]
-    greeted, written = ("handled", 1, 1), ("handled", 1, 0)
-    assert outcomes() == {**dict.fromkeys(["ev_0", "ev_1", "ev_3", "ev_4"], greeted), "ev_2": written}
+    greeted = {f"ev_{number}": ("handled", 1, 1) for number in range(5)}
+    assert outcomes() == {**greeted, f"ev_{place}": ("handled", 1, 0)}
 
 
 @pytest.mark.postgres
@@ -223,10 +229,10 @@ def test_a_table_that_was_changed_under_living_connections_is_planned_for_anew(b
     try:
         for number, changed in enumerate((length + 1, length + 2, length)):
             assert arrive(number) == [200, 200]
-            in_another_thread(lambda changed=changed: change(changed))
+            in_another_thread(partial(change, changed))
         assert push(bot, member_joined(event_id="ev_last")).status_code == 200
     finally:
-        in_another_thread(lambda: change(length))
+        in_another_thread(partial(change, length))
 
 
 @pytest.mark.postgres
@@ -247,3 +253,25 @@ def test_outcomes_are_written_by_key_however_small_the_table_was(bot: Bot, push:
     # One row is expected, so each is looked up; for more, the planner would read a small table as a whole.
     assert re.search(r"Function Scan .* rows=1 ", plan)
     assert "Hash" not in plan
+
+
+@pytest.mark.postgres
+@pytest.mark.parametrize("count", [1, 7])
+def test_a_connection_that_dies_under_a_handler_loses_and_doubles_nothing(
+    arriving: Arriving, monkeypatch: pytest.MonkeyPatch, count: int
+) -> None:
+    greet = dispatch.routes()["im.chat.member.user.added_v1"][-1]
+    deaths: list[str] = []
+
+    def handler(event: Event) -> dispatch.Reaction | None:
+        if event.chat_id == f"oc_{count // 2}" and not deaths:
+            deaths.append(event.event_id)
+            with connection.cursor() as cursor:
+                cursor.execute("SELECT pg_terminate_backend(pg_backend_pid())")
+        return greet(event)
+
+    monkeypatch.setattr(dispatch, "routes", lambda: {"im.chat.member.user.added_v1": (handler,)})
+    bodies = [member_joined(event_id=f"ev_{number}", chat_id=f"oc_{number}") for number in range(count)]
+    assert arriving.together(bodies) == [200] * count
+    assert deaths == [f"ev_{count // 2}"]
+    assert outcomes() == {f"ev_{number}": ("handled", 1, 1) for number in range(count)}

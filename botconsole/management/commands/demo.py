@@ -82,7 +82,7 @@ class Command(BaseCommand):
         self.stdout.write(
             f"\n  console       {settings.PUBLIC_URL}/          login: {OPERATOR} / {password}"
             f"\n  local Feishu  {settings.FEISHU_DOMAIN}/          pick a group, click “add member”"
-            "\n\n  Ctrl-C stops everything; the data stays in .demo/\n"
+            f"\n\n  Ctrl-C stops everything; the data stays in {FOLDER}\n"
         )
 
     def _play_a_round(self) -> None:

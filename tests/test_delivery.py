@@ -12,7 +12,7 @@ from events import attempts
 from events.attempts import next_attempt_at
 from events.delivery import Delivery
 from events.lanes import LEASE
-from events.models import Attempt, Bot, OutboxItem, Quota
+from events.models import Attempt, Bot, Circuit, OutboxItem, Quota
 from events.outbox import send_card, uuid_of
 from tests.outbox_claims import claim
 
@@ -61,6 +61,7 @@ def deliver_retries(rounds: int = 1) -> None:
     for _ in range(rounds):
         Quota.objects.all().delete()  # however long Feishu asked to wait, it is over
         OutboxItem.objects.hurry(timezone.now())
+        Circuit.objects.exclude(opened_at=None).update(next_probe_at=timezone.now())
         deliver()
 
 

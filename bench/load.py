@@ -12,7 +12,7 @@ import selectors
 import socket
 import time
 import uuid
-from collections import deque
+from collections import Counter, deque
 from dataclasses import dataclass, field
 from urllib.parse import urlsplit
 
@@ -56,6 +56,7 @@ def run(url: str, requests: list[bytes], connections: int, rate: float) -> dict[
     total = len(requests)
     waiting, accepted, sent = deque(requests), 0, 0
     took: list[float] = []
+    refused: Counter[str] = Counter()
     began = time.monotonic()
     while len(took) < total:
         now = time.monotonic()
@@ -73,12 +74,14 @@ def run(url: str, requests: list[bytes], connections: int, rate: float) -> dict[
             if status:
                 took.append(time.monotonic() - connection.due_at)
                 accepted += status == 200
+                refused[f"status_{status}"] += status != 200
                 idle.append(connection)
     seconds = time.monotonic() - began
     took.sort()
     return {
         "sent": sent,
         "ok": accepted,
+        **{status: count for status, count in refused.items() if count},
         "seconds": round(seconds, 3),
         "p50_ms": round(took[len(took) // 2] * 1000, 2),
         "p99_ms": round(took[int(len(took) * 0.99)] * 1000, 2),

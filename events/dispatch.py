@@ -103,7 +103,8 @@ def accept(bot: Bot, envelope: Envelope, *, transport: str) -> Mapping[str, Any]
                 )
         taken.event, taken.reaction = event, None
     _log_taken(taken)
-    return taken.reaction.reply if taken.reaction else {}
+    reaction = taken.reaction  # who hangs with it in a transaction of others may still be at it
+    return reaction.reply if reaction else {}
 
 
 def _may_share(arrival: Arrival) -> bool:

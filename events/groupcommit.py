@@ -52,9 +52,11 @@ class GroupCommit(Generic[Row]):
         with self._lock:
             self._waiting.append(ticket)
             mine, self._busy = not self._busy, True
-        if not mine and not ticket.turn.acquire(timeout=self._wait_seconds) and self._leave(ticket):
-            self._commit([row])
-            return
+        if not mine and not ticket.turn.acquire(timeout=self._wait_seconds):
+            if self._leave(ticket):
+                self._commit([row])
+                return
+            ticket.turn.acquire()  # it is being given at this moment
         if not ticket.committed:
             self._commit_all_waiting()
         if ticket.error is not None:

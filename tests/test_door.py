@@ -195,6 +195,39 @@ def test_who_commits_for_others_and_hangs_holds_nobody_up_for_long() -> None:
     assert (stored, commit._busy, commit._waiting) == (["second", "third", "first", "fourth"], False, [])
 
 
+def test_who_has_waited_long_enough_and_gets_the_turn_in_that_moment_takes_it(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    gate = threading.Event()
+    stored: list[str] = []
+    outcome: list[bool] = []
+
+    def store(rows: Sequence[str]) -> None:
+        if "first" in rows:
+            gate.wait(60)
+        stored.extend(rows)
+
+    leave = GroupCommit._leave
+
+    def leave_late(commit: GroupCommit[str], ticket: Any) -> bool:
+        gate.set()
+        while not ticket.is_next:
+            assert first.is_alive() or ticket.is_next
+        outcome.append(leave(commit, ticket))
+        return bool(outcome[-1])
+
+    monkeypatch.setattr(GroupCommit, "_leave", leave_late)
+    commit = GroupCommit(store, key=str, wait_seconds=0.05)
+    first = threading.Thread(target=commit, args=("first",))
+    first.start()
+    while not commit._busy or commit._waiting:
+        assert first.is_alive()
+    commit("second")
+    first.join(60)
+    commit("third")
+    assert (stored, outcome) == (["first", "second", "third"], [False])
+
+
 def test_a_bad_row_fails_alone() -> None:
     gate = threading.Event()
 
